@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/* A channel on the host side, as a device (VSP) sees it.
+ *
+ * Life: vmbus_server_offer() makes it; the guest opens and closes it any number of
+ * times; the device takes it back with vmbus_channel_revoke(). While it is open
+ * exactly one thread serves it by calling vmbus_channel_service() after anything
+ * happened: the doorbell rang, an I/O completed, memory was hot-plugged.
+ *
+ *   server's thread                 serving thread
+ *   ops->open()
+ *   server ops->channel_opened() -> starts watching the doorbell
+ *                                   vmbus_channel_service() -> ops->service() ...
+ *   guest closes: stop is asked,
+ *   doorbell is rung             -> vmbus_channel_service() -> ops->stop() until it
+ *                                   returns 0; then -ESHUTDOWN: stop watching
+ *   ops->closed()
+ *
+ * Stop and reset are therefore requests with a later completion, and guest
+ * memory is never touched after the last. */
+#ifndef VMBUS_CHANNEL_H
+#define VMBUS_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vmbus/fault.h>
+#include <vmbus/memory.h>
+#include <vmbus/ring.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vmbus_channel;
+struct vmbus_gpadl;
+
+/* What a device does. @device is offer->device. */
+struct vmbus_channel_ops {
+	size_t size; /* sizeof this struct */
+
+	/* The guest opens the channel: rings are mapped, nothing was read yet.
+	 * Allocate what the data path needs. Returns 0, or < 0 to refuse.
+	 * Server's thread. */
+	int (*open)(void *device, struct vmbus_channel *channel);
+
+	/* Takes up to @budget packets off the ring, answers what is finished.
+	 * Returns 1 if more is waiting, 0 if the ring was seen empty (or nothing
+	 * more can be taken now: a later call goes on), or a fault, which stops
+	 * this channel alone. Serving thread. */
+	int (*service)(void *device, struct vmbus_channel *channel, unsigned int budget);
+
+	/* Take no more packets. Returns 0 once no I/O on guest memory is in
+	 * flight, else -EINPROGRESS: it is called again. Serving thread. */
+	int (*stop)(void *device, struct vmbus_channel *channel);
+
+	/* Closed (also after a refused or failed open has been undone): free what
+	 * open() allocated. Server's thread. */
+	void (*closed)(void *device, struct vmbus_channel *channel);
+
+	/* The guest tears down a GPADL that the device holds a reference on:
+	 * let go of it soon. May be NULL. Server's thread. */
+	void (*gpadl_teardown)(void *device, struct vmbus_channel *channel, uint32_t gpadl);
+
+	/* The last message about this channel is over: the channel was revoked
+	 * and the guest has released it (or the server is freed). The pointer
+	 * dies after this call. May be NULL. Server's thread. */
+	void (*released)(void *device, struct vmbus_channel *channel);
+};
+
+/* -- Control: server's thread --------------------------------------------- */
+
+/* Takes the offer back: no I/O is taken from now on, running I/O is finished,
+ * the guest is told, and ops->released() is called when it let go. */
+VMBUS_API void vmbus_channel_revoke(struct vmbus_channel *channel);
+
+/* Offers sub-channels 1 to @count of an open primary channel, those that exist
+ * already left alone. They have the primary's ops and device. Returns 0; -EINVAL (not
+ * an open primary); -ENOSPC (no channel ids left: none was offered); -ENOMEM. */
+VMBUS_API int vmbus_channel_offer_sub(struct vmbus_channel *primary, uint16_t count) VMBUS_MUST_CHECK;
+
+/* -- Facts: any thread while the channel is open -------------------------- */
+
+VMBUS_API uint32_t vmbus_channel_id(const struct vmbus_channel *channel);
+VMBUS_API uint16_t vmbus_channel_subindex(const struct vmbus_channel *channel); /* 0: primary */
+VMBUS_API struct vmbus_channel *vmbus_channel_primary(struct vmbus_channel *channel);
+VMBUS_API uint32_t vmbus_channel_version(const struct vmbus_channel *channel); /* of the connection */
+VMBUS_API uint32_t vmbus_channel_target_vp(const struct vmbus_channel *channel);
+VMBUS_API const uint8_t *vmbus_channel_open_data(const struct vmbus_channel *channel); /* 120 bytes */
+
+/* A pointer of the device's own, kept with the channel (its per-open state). */
+VMBUS_API void vmbus_channel_set_user(struct vmbus_channel *channel, void *user);
+VMBUS_API void *vmbus_channel_get_user(const struct vmbus_channel *channel);
+
+/* -- Data path: the serving thread ---------------------------------------- */
+
+/* An eventfd that becomes readable when the guest signals the channel. Borrowed;
+ * valid while the channel is open. Level-safe: read it, then service. */
+VMBUS_API int vmbus_channel_doorbell(const struct vmbus_channel *channel);
+
+/* Does what is there to do: calls ops->service() or ops->stop(), and signals the
+ * guest if that is due. Returns 1 if there is more to do at once; 0 if not;
+ * -ESHUTDOWN: the channel is closed, stop watching its doorbell and do not call
+ * again. */
+VMBUS_API int vmbus_channel_service(struct vmbus_channel *channel, unsigned int budget);
+
+/* Whether a service call would find something: one load of shared memory. For
+ * spinning before sleep. */
+VMBUS_API bool vmbus_channel_pending(const struct vmbus_channel *channel);
+
+/* Before sleeping on the doorbell: asks the guest to signal. Returns true if
+ * something came in between (serve again, do not sleep). While serving, the
+ * guest's signals are masked. */
+VMBUS_API bool vmbus_channel_arm(struct vmbus_channel *channel) VMBUS_MUST_CHECK;
+
+/* For ops->service(): the two rings, and guest memory. The view is the same
+ * through one call of service(), and for as long as the device says it has I/O
+ * in flight (vmbus_channel_busy()). */
+VMBUS_API struct vmbus_rx *vmbus_channel_rx(struct vmbus_channel *channel);
+VMBUS_API struct vmbus_tx *vmbus_channel_tx(struct vmbus_channel *channel);
+VMBUS_API const struct vmbus_view *vmbus_channel_view(const struct vmbus_channel *channel);
+
+/* Requests that hold pointers into guest memory: +n when started, -n when done.
+ * While the sum is not 0 the view is kept. */
+VMBUS_API void vmbus_channel_busy(struct vmbus_channel *channel, int n);
+
+/* Writes a packet into the guest's ring and shows it to the guest; the signal is
+ * left to the end of vmbus_channel_service(). Returns as vmbus_tx_put(). */
+VMBUS_API int vmbus_channel_send(struct vmbus_channel *channel, const struct vmbus_packet *packet,
+				 uint32_t from_reserve) VMBUS_MUST_CHECK;
+
+/* What stopped the channel, VMBUS_FAULT_NONE if nothing did. Any thread. */
+VMBUS_API enum vmbus_fault vmbus_channel_fault(const struct vmbus_channel *channel);
+
+struct vmbus_channel_stats {
+	uint64_t packets_in, packets_out, bytes_in, bytes_out;
+	uint64_t doorbells; /* service calls that the doorbell caused */
+	uint64_t signals;   /* sent to the guest */
+	uint64_t services, faults;
+};
+VMBUS_API void vmbus_channel_get_stats(const struct vmbus_channel *channel, struct vmbus_channel_stats *stats);
+
+/* -- GPADLs --------------------------------------------------------------- */
+
+/* The accepted GPADL @handle of @channel with a reference, or NULL. While it is
+ * held the guest's teardown is not answered. Server's thread; _unref in any. */
+VMBUS_API struct vmbus_gpadl *vmbus_channel_gpadl(struct vmbus_channel *channel, uint32_t handle);
+VMBUS_API void vmbus_gpadl_unref(struct vmbus_gpadl *gpadl);
+
+/* Its ranges. Return the number of ranges; range @i (0 if there is no such). */
+VMBUS_API uint32_t vmbus_gpadl_ranges(const struct vmbus_gpadl *gpadl);
+VMBUS_API struct vmbus_span vmbus_gpadl_range(const struct vmbus_gpadl *gpadl, uint32_t i);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* The guest's end of a VMBus connection: what tests, tools, fuzzers, benchmarks
+ * and the bare-metal guest use. Sans I/O and freestanding: no allocation, no libc
+ * beyond memcpy and memset; all storage is the caller's.
+ *
+ * A request of the caller's (connect, create a GPADL, open, ...) posts messages;
+ * the answer arrives later through vmbus_guest_message() as a call of struct
+ * vmbus_guest_ops. When the host pushes back (HV_STATUS_INSUFFICIENT_BUFFERS) the
+ * rest is kept and vmbus_guest_flush() goes on.
+ *
+ * Threads: one at a time for the connection; one at a time for each channel's
+ * rings. */
+#ifndef VMBUS_GUEST_H
+#define VMBUS_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vmbus/fault.h>
+#include <vmbus/ring.h>
+#include <vmbus/wire.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct vmbus_guest;
+struct vmbus_guest_channel;
+
+enum vmbus_guest_state {
+	VMBUS_GUEST_DISCONNECTED,
+	VMBUS_GUEST_CONNECTING,
+	VMBUS_GUEST_CONNECTED,
+	VMBUS_GUEST_UNLOADING,
+};
+
+enum vmbus_guest_channel_state {
+	VMBUS_GUEST_CHANNEL_NONE, /* slot not in use */
+	VMBUS_GUEST_CHANNEL_OFFERED,
+	VMBUS_GUEST_CHANNEL_OPENING,
+	VMBUS_GUEST_CHANNEL_OPEN,
+	VMBUS_GUEST_CHANNEL_RESCINDED, /* until vmbus_guest_release() */
+};
+
+/* Called from inside vmbus_guest_message(). Any but post and signal may be NULL. */
+struct vmbus_guest_ops {
+	size_t size; /* sizeof this struct */
+
+	/* HvCallPostMessage; returns the HV_STATUS_*. */
+	uint32_t (*post)(void *opaque, uint32_t connection_id, const void *message, size_t len);
+	/* HvCallSignalEvent, flag 0. */
+	void (*signal)(void *opaque, uint32_t connection_id);
+
+	void (*connected)(void *opaque, uint32_t version); /* 0: every version was refused */
+	void (*offered)(void *opaque, struct vmbus_guest_channel *channel);
+	void (*all_offered)(void *opaque);
+	void (*rescinded)(void *opaque, struct vmbus_guest_channel *channel);
+	void (*gpadl_created)(void *opaque, uint32_t gpadl, uint32_t status);
+	void (*gpadl_torndown)(void *opaque, uint32_t gpadl);
+	void (*opened)(void *opaque, struct vmbus_guest_channel *channel, uint32_t status);
+	void (*modified)(void *opaque, struct vmbus_guest_channel *channel, uint32_t status);
+	void (*unloaded)(void *opaque);
+};
+
+struct vmbus_guest_channel {
+	enum vmbus_guest_channel_state state;
+	struct vmbus_guest *guest;
+	struct vmbus_msg_offer offer; /* a private copy */
+	uint32_t gpadl;               /* of the rings, while open */
+	struct vmbus_tx tx;           /* upstream: guest to host */
+	struct vmbus_rx rx;           /* downstream: host to guest */
+	uint64_t signals;             /* sent to the host */
+	void *user;                   /* the caller's */
+};
+
+struct vmbus_guest_config {
+	size_t size; /* sizeof this struct */
+	const struct vmbus_guest_ops *ops;
+	void *opaque;
+	struct vmbus_guest_channel *channels; /* the caller's, max_channels of them */
+	uint32_t max_channels;                /* further offers are ignored and counted */
+	uint32_t target_vp;                   /* takes control messages */
+	uint32_t max_version;                 /* first to try; then each older one */
+	uint32_t min_version;
+	uint32_t features;     /* VMBUS_FEATURE_* to ask for (6.0) */
+	uint64_t monitor_page; /* GPA of two pages to name as monitor pages; 0: none */
+};
+#define VMBUS_GUEST_CONFIG_INIT                                                          \
+	{ .size = sizeof(struct vmbus_guest_config), .max_version = VMBUS_V6_0,          \
+	  .min_version = VMBUS_V0_13 }
+
+#define VMBUS_GUEST_GPADLS 8u /* creations whose messages are not all posted yet */
+
+struct vmbus_guest {
+	struct vmbus_guest_config config;
+	enum vmbus_guest_state state;
+	uint32_t version, features; /* negotiated, or being tried */
+	uint32_t connection_id;     /* for messages to the host */
+	uint32_t next_gpadl;
+	uint64_t ignored_offers, bad_messages;
+	struct vmbus_guest_gpadl { /* a list that is being sent */
+		uint32_t channel_id, gpadl, count, sent, offset, len;
+		const uint64_t *pfns; /* NULL: free slot */
+	} gpadls[VMBUS_GUEST_GPADLS];
+	uint8_t unsent[VMBUS_MESSAGE_MAX]; /* the message the host pushed back */
+	uint32_t unsent_len, unsent_connection;
+};
+
+/* Takes the caller's storage; posts nothing. Returns 0 or -22 (EINVAL). */
+VMBUS_API int vmbus_guest_init(struct vmbus_guest *guest, const struct vmbus_guest_config *config)
+	VMBUS_MUST_CHECK;
+
+/* A control message from the host (SIMP slot 2), private bytes. Returns 0, or the
+ * fault of a host that breaks the protocol (the message is ignored). */
+VMBUS_API int vmbus_guest_message(struct vmbus_guest *guest, const void *message, size_t len)
+	VMBUS_MUST_CHECK;
+
+/* Posts what the host pushed back. Returns 0 if all is posted, -11 (EAGAIN) if the
+ * host still pushes back. */
+VMBUS_API int vmbus_guest_flush(struct vmbus_guest *guest);
+
+/* All of the following return 0; -11 (EAGAIN) if an earlier message waits to be
+ * posted (flush first); -22 (EINVAL) if this is not the state for it; -5 (EIO) if
+ * the hypervisor refused the message. */
+
+/* Negotiates: max_version first, each older one until the host accepts ->
+ * ops->connected(). Legal at any moment (kexec). */
+VMBUS_API int vmbus_guest_connect(struct vmbus_guest *guest) VMBUS_MUST_CHECK;
+/* -> ops->offered() each, ops->all_offered() */
+VMBUS_API int vmbus_guest_request_offers(struct vmbus_guest *guest) VMBUS_MUST_CHECK;
+/* -> ops->unloaded() */
+VMBUS_API int vmbus_guest_unload(struct vmbus_guest *guest) VMBUS_MUST_CHECK;
+
+/* Hands @len bytes of guest memory, from byte @offset of the first page on, to the
+ * host under the channel's name -> ops->gpadl_created(). @pfns must stay valid until
+ * then. The handle is returned in @gpadl. Also -28 (ENOSPC): more than 8190 pages,
+ * or too many creations at a time. */
+VMBUS_API int vmbus_guest_gpadl_create(struct vmbus_guest_channel *channel, const uint64_t *pfns,
+				       uint32_t offset, uint32_t len, uint32_t *gpadl) VMBUS_MUST_CHECK;
+/* -> ops->gpadl_torndown() */
+VMBUS_API int vmbus_guest_gpadl_teardown(struct vmbus_guest_channel *channel, uint32_t gpadl)
+	VMBUS_MUST_CHECK;
+
+/* Opens: rings zeroed and taken over, then OPEN_CHANNEL -> ops->opened(). @gpadl is the
+ * created GPADL of both rings, upstream first; @upstream and @downstream are the same
+ * memory as the guest sees it; @user_data is 120 bytes or NULL. */
+VMBUS_API int vmbus_guest_open(struct vmbus_guest_channel *channel, uint32_t gpadl,
+			       const struct vmbus_ring_memory *upstream,
+			       const struct vmbus_ring_memory *downstream, uint32_t target_vp,
+			       const void *user_data) VMBUS_MUST_CHECK;
+/* No answer; the ring's GPADL can be torn down next. */
+VMBUS_API int vmbus_guest_close(struct vmbus_guest_channel *channel) VMBUS_MUST_CHECK;
+/* From 4.1 on -> ops->modified() from 5.3 on. */
+VMBUS_API int vmbus_guest_modify(struct vmbus_guest_channel *channel, uint32_t target_vp) VMBUS_MUST_CHECK;
+/* After a rescind: RELID_RELEASED, and the slot is free for another offer. */
+VMBUS_API int vmbus_guest_release(struct vmbus_guest_channel *channel) VMBUS_MUST_CHECK;
+
+/* Shows the host what was put into channel->tx and signals it if that is due. */
+VMBUS_API void vmbus_guest_signal(struct vmbus_guest_channel *channel);
+/* Commits what was read from channel->rx and signals the host if it waits for space. */
+VMBUS_API void vmbus_guest_commit(struct vmbus_guest_channel *channel);
+
+/* The channel with this id, NULL if there is none. */
+VMBUS_API struct vmbus_guest_channel *vmbus_guest_find(struct vmbus_guest *guest, uint32_t channel_id);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/* The guest's end of the storage protocol: initialisation, SCSI requests and their
+ * completions, over a channel of vmbus/guest.h. Sans I/O and freestanding like it.
+ *
+ * Threads: one at a time for a channel. */
+#ifndef VSP_STORVSC_H
+#define VSP_STORVSC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vmbus/guest.h>
+#include <vsp/storvsp-wire.h>
+
+#define VSP_API VMBUS_API
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One SCSI command. The caller fills the first part and keeps the storage until done(). */
+struct vsp_storvsc_request {
+	uint8_t path, target, lun;
+	uint8_t cdb_len;
+	uint8_t cdb[16];
+	uint8_t direction;     /* enum vsp_srb_direction: write, read, none */
+	uint32_t len;          /* bytes of data */
+	uint32_t offset;       /* of the data in its first page */
+	const uint64_t *pfns;  /* guest pages of the data, vmbus_span_pages(offset, len) of them */
+	void (*done)(struct vsp_storvsc_request *request);
+	void *user;
+	/* filled before done() */
+	uint8_t srb_status, scsi_status;
+	uint8_t sense_len;
+	uint8_t sense[20];
+	uint32_t transferred; /* bytes */
+	uint32_t slot;        /* ours: transaction id - 1 */
+};
+
+#define VSP_STORVSC_REQUESTS 512u /* in flight a channel */
+
+struct vsp_storvsc {
+	struct vmbus_guest_channel *channel;
+	enum vsp_storvsc_state { VSP_STORVSC_BEGIN, VSP_STORVSC_VERSION, VSP_STORVSC_PROPERTIES,
+		VSP_STORVSC_END, VSP_STORVSC_READY, VSP_STORVSC_FAILED } state;
+	uint16_t version;       /* negotiated, or being tried */
+	uint16_t max_sub_channels;
+	uint32_t max_transfer;  /* bytes */
+	uint32_t in_flight;
+	uint64_t rescans;       /* ENUMERATE_BUS seen */
+	uint64_t bad_packets;   /* that no host should send */
+	/* Called when the initialisation ended; state tells how. May be NULL. */
+	void (*ready)(struct vsp_storvsc *storvsc);
+	void *user;
+	struct vsp_storvsc_request *requests[VSP_STORVSC_REQUESTS];
+	uint32_t free_slots[VSP_STORVSC_REQUESTS];
+};
+
+/* Takes an open primary channel and starts the initialisation -> ready(). For a
+ * sub-channel pass the initialised primary: it is ready at once. Returns 0 or the
+ * error of the ring. */
+VSP_API int vsp_storvsc_init(struct vsp_storvsc *storvsc, struct vmbus_guest_channel *channel,
+			     const struct vsp_storvsc *primary) VMBUS_MUST_CHECK;
+
+/* Asks for @count sub-channels; they arrive as offers. Returns 0 or the ring's error. */
+VSP_API int vsp_storvsc_create_sub_channels(struct vsp_storvsc *storvsc, uint16_t count) VMBUS_MUST_CHECK;
+
+/* Puts a request into the ring; the host sees it with the next vsp_storvsc_kick().
+ * Returns 0; -EAGAIN (ring full, or 512 in flight); -EINVAL (not ready, or the data is
+ * longer than the ring's packets can describe). */
+VSP_API int vsp_storvsc_submit(struct vsp_storvsc *storvsc, struct vsp_storvsc_request *request)
+	VMBUS_MUST_CHECK;
+VSP_API void vsp_storvsc_kick(struct vsp_storvsc *storvsc);
+
+/* Handles what the host has sent: calls done(), ready(). Returns the number of packets, or
+ * a fault of the host's ring. */
+VSP_API int vsp_storvsc_poll(struct vsp_storvsc *storvsc, unsigned int *packets) VMBUS_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
