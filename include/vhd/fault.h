@@ -27,8 +27,6 @@ extern "C" {
 	X(FOOTER_COOKIE, "VHD footer cookie is wrong")                               \
 	X(FOOTER_CHECKSUM, "VHD footer checksum is wrong")                           \
 	X(FOOTER_VERSION, "VHD footer version is not supported")                     \
-	X(FOOTER_FEATURES, "VHD footer features are not supported")                  \
-	X(FOOTERS_DIFFER, "VHD footer and its copy differ")                          \
 	X(DISK_TYPE, "disk type is not supported")                                   \
 	X(DISK_SIZE, "virtual disk size is not allowed")                             \
 	X(FILE_SIZE, "file is too small for what it should hold")                    \

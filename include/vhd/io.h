@@ -40,6 +40,7 @@ enum vhd_io_op {
 	VHD_IO_WRITE,	 /* pwritev(): @iov, @niov, @offset */
 	VHD_IO_DATASYNC, /* fdatasync() */
 	VHD_IO_PUNCH,	 /* fallocate(PUNCH_HOLE | KEEP_SIZE): @offset, @length */
+	VHD_IO_TRUNCATE, /* ftruncate() to @length; blocking metadata I/O only */
 };
 
 /* One operation. The storage belongs to libvhd (it lies in the caller's
@@ -64,8 +65,8 @@ struct vhd_io_ops {
 
 	/* Starts @io. Returns the result when it is finished at once: the
 	 * number of bytes read or written (short counts are fine, libvhd goes
-	 * on from there), 0 for the other operations, or -errno. Returns
-	 * -EINPROGRESS when io->done() will be called later. @opaque is what
+	 * on from there), 0 for the other operations, or -errno; EINTR and
+	 * EAGAIN are the adapter's to repeat. Returns -EINPROGRESS when io->done() will be called later. @opaque is what
 	 * was given to vhd_queue_new(). */
 	int (*submit)(void *opaque, struct vhd_io *io);
 };

@@ -78,12 +78,12 @@ struct vhd_open_options {
 	enum vhd_format format;
 	uint32_t flags; /* VHD_OPEN_* */
 
-	/* The blocking I/O for metadata (tables, headers, footers), used by
-	 * vhd_open(), vhd_close() and, under the image's lock, by any queue
-	 * when a block is added: at most a few small buffered writes each.
-	 * Must finish at once. NULL: vhd_io_sync. */
-	const struct vhd_io_ops *meta_io;
-	void *meta_opaque;
+	/* The blocking I/O of this image; must finish at once. Used for metadata
+	 * (by vhd_open(), vhd_close() and, under the image's lock, by any queue
+	 * when a block is added: at most a few small buffered writes each) and
+	 * for vhd_pread() and the like. NULL: vhd_io_sync. */
+	const struct vhd_io_ops *io;
+	void *io_opaque;
 
 	/* Called by vhd_open() for each thing that is odd but not wrong (footer
 	 * recovered from its copy, ...). NULL: not told. */
@@ -140,6 +140,7 @@ VHD_API const struct vhd_file *vhd_get_file(const struct vhd_image *image, uint3
 
 enum {
 	VHD_CREATE_OVERWRITE = 1u << 0, /* an existing file is replaced, atomically */
+	VHD_CREATE_SPARSE = 1u << 1,	/* no space is reserved for a fixed image */
 };
 
 struct vhd_create_options {
@@ -156,7 +157,7 @@ struct vhd_create_options {
 
 /* Makes a new image at @path. The file appears under its name complete and
  * durable, or not at all. A fixed image has all its space reserved where the
- * file system can do that.
+ * file system can do that, unless VHD_CREATE_SPARSE says not to.
  *
  * -EEXIST: @path is there and VHD_CREATE_OVERWRITE is not given. -EINVAL: an
  * option's value, named in @err->text. -ENOTSUP: a kind that cannot be made.
@@ -188,7 +189,7 @@ enum vhd_op {
 struct vhd_request {
 	enum vhd_op op;
 	int niov;
-	const struct iovec *iov; /* kept by the caller until done; sum >= @length */
+	const struct iovec *iov; /* kept by the caller until done; their sum is @length */
 	uint64_t offset;	 /* bytes, a multiple of the logical sector size */
 	uint64_t length;	 /* bytes, a multiple of the logical sector size */
 	/* Called when a request that vhd_submit() did not finish is: on the
@@ -201,11 +202,9 @@ struct vhd_request {
 	struct vhd_io io;
 	struct vhd_queue *queue;
 	uint64_t position;
-	uint64_t mark;
 	struct {
-		uint32_t layer;
-		uint32_t step;
-		size_t index;
+		int iov;
+		int step;
 		size_t skip;
 	} at;
 	struct iovec slice[VHD_REQUEST_IOVS];
@@ -217,14 +216,14 @@ struct vhd_request {
  * is given to the queue's io_ops as it is: the caller's iovecs, not copied.
  *
  * Returns 0 or -errno when it is finished at once (done() is then not called),
- * -EINPROGRESS when done() will be called. -EINVAL: range or alignment, iovecs
- * too short. -EROFS: a write to a read-only image. -ENOSPC, -EIO, ...: of the
+ * -EINPROGRESS when done() will be called. -EINVAL: range or alignment, or the
+ * iovecs' sum. -EROFS: a write to a read-only image. -ENOSPC, -EIO, ...: of the
  * file; a failed write may have changed any part of its range. After a failed
  * sync of the file every later flush fails with the same error: what was in
  * the cache is gone, and only the caller knows what to do. */
 VHD_API int vhd_submit(struct vhd_queue *queue, struct vhd_request *request) VHD_MUST_CHECK;
 
-/* The same for tools: blocking, by vhd_io_sync, from any thread. 0 or -errno
+/* The same for tools: blocking, by options.io, from any thread. 0 or -errno
  * as vhd_submit(); never a short count. @length and @offset as in a request. */
 VHD_API int vhd_pread(struct vhd_image *image, void *buf, size_t length,
 		      uint64_t offset) VHD_MUST_CHECK;

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* New files: made under a temporary name, synced, then given their own. */
+#include "create.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+int vhd_create_write(const struct create_context *create, const void *bytes, size_t length,
+		     uint64_t offset)
+{
+	const char *p = bytes;
+
+	while (length > 0) {
+		ssize_t n = pwrite(create->fd, p, length, (off_t)offset);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return vhd_fail(create->err, n < 0 ? -errno : -EIO,
+					"cannot write at %" PRIu64, offset);
+		p += n;
+		length -= (size_t)n;
+		offset += (uint64_t)n;
+	}
+	return 0;
+}
+
+int vhd_create_extend(const struct create_context *create, uint64_t length, bool reserve)
+{
+	if (ftruncate(create->fd, (off_t)length) < 0)
+		return vhd_fail(create->err, -errno, "cannot make the file %" PRIu64 " bytes long",
+				length);
+	if (!reserve || fallocate(create->fd, 0, 0, (off_t)length) == 0 || errno == EOPNOTSUPP)
+		return 0;
+	return vhd_fail(create->err, -errno, "cannot reserve %" PRIu64 " bytes", length);
+}
+
+int vhd_raw_create(const struct create_context *create)
+{
+	const struct vhd_create_options *o = create->options;
+
+	if (o->type != VHD_TYPE_FIXED)
+		return vhd_fail(create->err, -EINVAL, "type is %s, a raw image can only be fixed",
+				vhd_type_name(o->type));
+	return vhd_create_extend(create, o->virtual_size, !(o->flags & VHD_CREATE_SPARSE));
+}
+
+static int create_fill(const struct create_context *create)
+{
+	const struct vhd_create_options *o = create->options;
+
+	if (o->virtual_size == 0 || o->virtual_size % 512 || o->virtual_size > INT64_MAX)
+		return vhd_fail(create->err, -EINVAL,
+				"virtual size is %" PRIu64 ", expected a multiple of 512 above 0",
+				o->virtual_size);
+	switch (o->format) {
+	case VHD_FORMAT_RAW:
+		return vhd_raw_create(create);
+	case VHD_FORMAT_VHD:
+		return vhd_vhd_create(create);
+	default:
+		return vhd_fail(create->err, -ENOTSUP, "format %s cannot be created",
+				vhd_format_name(o->format));
+	}
+}
+
+/* ".NAME.123456789abcdef0" beside the file; a name nobody else has. */
+static int temporary_open(struct create_context *create, char **name)
+{
+	char *path = strdup(create->path);
+	char *path2 = strdup(create->path);
+	uint64_t random;
+	int ret = -ENOMEM;
+
+	*name = NULL;
+	if (!path || !path2)
+		goto out;
+	for (int tries = 0; tries < 100; tries++) {
+		free(*name);
+		*name = NULL;
+		if (getrandom(&random, sizeof(random), 0) != sizeof(random) ||
+		    asprintf(name, "%s/.%.200s.%016" PRIx64, dirname(strcpy(path2, create->path)),
+			     basename(strcpy(path, create->path)), random) < 0) {
+			*name = NULL;
+			break;
+		}
+		create->fd = open(*name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+		ret = create->fd < 0 ? -errno : 0;
+		if (ret != -EEXIST)
+			break;
+	}
+out:
+	free(path);
+	free(path2);
+	if (ret)
+		vhd_fail(create->err, ret, "cannot create a file in the directory");
+	return ret;
+}
+
+static int directory_sync(const char *path)
+{
+	char *copy = strdup(path);
+	int ret = 0;
+	int fd;
+
+	if (!copy)
+		return -ENOMEM;
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fsync(fd) < 0)
+		ret = -errno;
+	if (fd >= 0)
+		close(fd);
+	free(copy);
+	/* Some file systems cannot sync a directory. */
+	return ret == -EINVAL ? 0 : ret;
+}
+
+static int temporary_rename(const struct create_context *create, const char *name)
+{
+	int ret;
+
+	if (create->options->flags & VHD_CREATE_OVERWRITE)
+		ret = rename(name, create->path);
+	else
+		ret = renameat2(AT_FDCWD, name, AT_FDCWD, create->path, RENAME_NOREPLACE);
+	if (ret < 0 && errno == EINVAL)
+		ret = link(name, create->path) < 0 ? -1 : unlink(name);
+	return ret < 0 ? -errno : 0;
+}
+
+static int create_publish(const struct create_context *create, const char *name)
+{
+	int ret;
+
+	if (fsync(create->fd) < 0)
+		return vhd_fail(create->err, -errno, "cannot sync the new file");
+	ret = temporary_rename(create, name);
+	if (ret)
+		return vhd_fail(create->err, ret, "cannot give the new file its name");
+	ret = directory_sync(create->path);
+	if (ret)
+		return vhd_fail(create->err, ret, "cannot sync the directory");
+	return 0;
+}
+
+static int options_copy(struct vhd_create_options *copy, const struct vhd_create_options *options,
+			struct vhd_error *err)
+{
+	*copy = (struct vhd_create_options)VHD_CREATE_OPTIONS_INIT;
+	if (options->size > sizeof(*copy))
+		return vhd_fail(err, -EINVAL, "create options of %zu bytes, %zu are known",
+				options->size, sizeof(*copy));
+	memcpy(copy, options, options->size);
+	return 0;
+}
+
+int vhd_create(const char *path, const struct vhd_create_options *options, struct vhd_error *err)
+{
+	struct vhd_create_options copy;
+	struct create_context create = { .path = path, .options = &copy, .fd = -1, .err = err };
+	char *name = NULL;
+	int ret = options_copy(&copy, options, err);
+
+	if (!ret && !(copy.flags & VHD_CREATE_OVERWRITE) && access(path, F_OK) == 0)
+		ret = vhd_fail(err, -EEXIST, "cannot create the image");
+	if (!ret)
+		ret = temporary_open(&create, &name);
+	if (!ret)
+		ret = create_fill(&create);
+	if (!ret)
+		ret = create_publish(&create, name);
+	if (create.fd >= 0) {
+		close(create.fd);
+		if (ret)
+			unlink(name);
+	}
+	free(name);
+	if (ret)
+		vhd_error_prefix(err, path);
+	return ret;
+}

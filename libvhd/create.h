@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef LIBVHD_CREATE_H
+#define LIBVHD_CREATE_H
+
+#include <vhd/vhd.h>
+
+#include "error.h"
+
+struct create_context {
+	const char *path; /* of the image to be */
+	const struct vhd_create_options *options;
+	int fd; /* the new file, empty, under a name of its own */
+	struct vhd_error *err;
+};
+
+/* All of @length bytes at @offset, or fills err and returns -errno. */
+int vhd_create_write(const struct create_context *create, const void *bytes, size_t length,
+		     uint64_t offset);
+
+/* Makes the file @length bytes long, with space reserved if that is wanted. */
+int vhd_create_extend(const struct create_context *create, uint64_t length, bool reserve);
+
+/* Each fills the new file. 0 or -errno. */
+int vhd_raw_create(const struct create_context *create);
+int vhd_vhd_create(const struct create_context *create);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/* Where in which file a range of the disk is. */
+#ifndef LIBVHD_EXTENT_H
+#define LIBVHD_EXTENT_H
+
+#include "image.h"
+
+struct extent {
+	const struct vhd_layer *layer; /* NULL: nowhere, it reads as zeros */
+	uint64_t offset;	       /* in the layer's file */
+	uint64_t length;	       /* > 0, at most what was asked for */
+};
+
+/* The beginning of the range, as far as it is one piece. The range lies inside
+ * the disk. Takes no lock. */
+void vhd_extent_find(const struct vhd_image *image, uint64_t offset, uint64_t length,
+		     struct extent *extent);
+
+/* The same for writing: space that is not there is allocated. -errno. */
+int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length,
+		    struct extent *extent);
+
+#endif

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+#include "image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+
+const char *vhd_format_name(enum vhd_format format)
+{
+	switch (format) {
+	case VHD_FORMAT_RAW:
+		return "raw";
+	case VHD_FORMAT_VHD:
+		return "vhd";
+	case VHD_FORMAT_VHDX:
+		return "vhdx";
+	default:
+		return "?";
+	}
+}
+
+const char *vhd_type_name(enum vhd_type type)
+{
+	switch (type) {
+	case VHD_TYPE_FIXED:
+		return "fixed";
+	case VHD_TYPE_DYNAMIC:
+		return "dynamic";
+	case VHD_TYPE_DIFFERENCING:
+		return "differencing";
+	}
+	return "?";
+}
+
+void vhd_warn(const struct open_context *ctx, const char *format, ...)
+{
+	struct vhd_error text;
+	va_list args;
+
+	if (!ctx->options->warn)
+		return;
+	va_start(args, format);
+	vsnprintf(text.text, sizeof(text.text), format, args);
+	va_end(args);
+	vhd_error_prefix(&text, ctx->path);
+	ctx->options->warn(ctx->options->warn_opaque, text.text);
+}
+
+/* Does the file system give space back? Asked beyond the end of the file, where
+ * nothing is changed by it. */
+static bool image_can_discard(const struct vhd_layer *layer)
+{
+	uint64_t size;
+
+	if (layer->file->flags & (VHD_FILE_READ_ONLY | VHD_FILE_BLOCK_DEVICE))
+		return false;
+	if (vhd_file_size(layer->file, &size) < 0)
+		return false;
+	return fallocate(layer->file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			 (off_t)round_up(size, 4096), 4096) == 0;
+}
+
+static int image_open_format(const struct open_context *ctx, struct vhd_layer *layer)
+{
+	switch (ctx->options->format) {
+	case VHD_FORMAT_RAW:
+		return vhd_raw_open(ctx, layer);
+	case VHD_FORMAT_AUTO:
+	case VHD_FORMAT_VHD:
+		return vhd_vhd_open(ctx, layer);
+	default:
+		return vhd_fail(ctx->err, -ENOTSUP, "format %d cannot be opened",
+				(int)ctx->options->format);
+	}
+}
+
+static int image_open(const struct open_context *ctx)
+{
+	struct vhd_image *image = ctx->image;
+	struct vhd_layer *layer = &image->layers[0];
+	int ret = vhd_file_open(ctx, layer);
+
+	if (ret)
+		return ret;
+	image->layer_count = 1;
+	ret = image_open_format(ctx, layer);
+	if (ret)
+		return ret;
+	image->can_discard = image_can_discard(layer);
+	return 0;
+}
+
+static void image_free(struct vhd_image *image)
+{
+	for (uint32_t i = 0; i < image->layer_count; i++)
+		if (image->layers[i].ops)
+			image->layers[i].ops->free(&image->layers[i]);
+	vhd_file_close_all(image);
+	pthread_mutex_destroy(&image->lock);
+	free(image);
+}
+
+/* The caller may know fewer fields than this library: the rest is zero. */
+static int options_copy(struct vhd_open_options *copy, const struct vhd_open_options *options,
+			struct vhd_error *err)
+{
+	*copy = (struct vhd_open_options)VHD_OPEN_OPTIONS_INIT;
+	if (options) {
+		if (options->size > sizeof(*copy))
+			return vhd_fail(err, -EINVAL, "open options of %zu bytes, %zu are known",
+					options->size, sizeof(*copy));
+		memcpy(copy, options, options->size);
+	}
+	if (!copy->io)
+		copy->io = &vhd_io_sync;
+	return 0;
+}
+
+int vhd_open(const char *path, const struct vhd_open_options *options, struct vhd_image **image,
+	     struct vhd_error *err)
+{
+	struct vhd_open_options copy;
+	struct open_context ctx = { .path = path, .options = &copy, .err = err };
+	int ret = options_copy(&copy, options, err);
+
+	*image = NULL;
+	if (ret)
+		return ret;
+	ctx.image = calloc(1, sizeof(*ctx.image));
+	if (!ctx.image)
+		return vhd_fail(err, -ENOMEM, "cannot open %s", path);
+	pthread_mutex_init(&ctx.image->lock, NULL);
+	ctx.image->io = copy.io;
+	ctx.image->io_opaque = copy.io_opaque;
+	ctx.image->read_only = copy.flags & VHD_OPEN_READ_ONLY;
+	ret = image_open(&ctx);
+	if (ret) {
+		vhd_error_prefix(err, path);
+		image_free(ctx.image);
+		return ret;
+	}
+	*image = ctx.image;
+	return 0;
+}
+
+int vhd_close(struct vhd_image *image)
+{
+	int ret;
+
+	if (!image)
+		return 0;
+	ret = vhd_flush(image);
+	image_free(image);
+	return ret;
+}
+
+int vhd_get_info(struct vhd_image *image, struct vhd_info *info)
+{
+	const struct vhd_layer *top = &image->layers[0];
+	struct vhd_info all = {
+		.size = info->size,
+		.format = top->format,
+		.type = top->type,
+		.virtual_size = top->size,
+		.block_size = top->map ? 1u << top->block_shift : 0,
+		.logical_sector_size = 512,
+		.physical_sector_size = 512,
+		.discard_granularity = image->can_discard ? 4096 : 0,
+		.chain_depth = image->layer_count,
+		.read_only = image->read_only,
+		.direct = top->direct != NULL,
+		.can_discard = image->can_discard,
+	};
+	int ret;
+
+	if (info->size < sizeof(info->size) || info->size > sizeof(all))
+		return -EINVAL;
+	memcpy(all.id, top->id, sizeof(all.id));
+	memcpy(all.creator, top->creator, sizeof(all.creator));
+	ret = vhd_file_size(top->file, &all.file_size);
+	if (ret)
+		return ret;
+	memcpy(info, &all, info->size);
+	return 0;
+}
+
+uint32_t vhd_get_file_count(const struct vhd_image *image)
+{
+	return image->file_count;
+}
+
+const struct vhd_file *vhd_get_file(const struct vhd_image *image, uint32_t index)
+{
+	return &image->files[index];
+}

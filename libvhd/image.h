@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT */
+/* What is inside a struct vhd_image.
+ *
+ * An image is a stack of layers: the file that was opened, then its parents. A
+ * layer without a block map is one piece (raw, fixed VHD). With one, the map
+ * has a word a block, read without a lock by every request and changed only
+ * under image->lock.
+ *
+ * Metadata is written in two steps, so that adding a block costs no sync:
+ * the map changes in memory at once and the block's number is kept; the flush
+ * stages what is kept, syncs the file (now the blocks themselves are durable),
+ * writes the tables and syncs again. One flush at a time has something staged
+ * (image->committing); another one syncs until that one is done. */
+#ifndef LIBVHD_IMAGE_H
+#define LIBVHD_IMAGE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <vhd/vhd.h>
+
+#include "error.h"
+
+/* A map word: the file offset of the block's data (a multiple of 512) and, in
+ * its low bits, one of these. */
+enum map_state {
+	MAP_NONE, /* not here: the parent's, or zeros */
+	MAP_DATA, /* all here */
+	MAP_STATE_MASK = 7,
+};
+
+struct vhd_layer;
+
+/* What a format with blocks adds. All are called under image->lock. */
+struct layer_ops {
+	/* Finds space for @block and publishes it in the map. -errno. */
+	int (*allocate)(struct vhd_image *image, uint32_t block);
+	/* Is there something that a flush has to write? */
+	bool (*dirty)(const struct vhd_layer *layer);
+	/* What was kept until now belongs to the flush that begins. */
+	void (*stage)(struct vhd_layer *layer);
+	/* The file was synced since stage(): write what was staged. -errno. */
+	int (*commit)(struct vhd_image *image);
+	void (*free)(struct vhd_layer *layer);
+};
+
+struct vhd_layer {
+	enum vhd_format format;
+	enum vhd_type type;
+	uint64_t size;	      /* bytes of the virtual disk */
+	uint64_t data_offset; /* where the disk begins; layers without a map */
+	uint32_t blocks;
+	unsigned block_shift;
+	_Atomic uint64_t *map; /* NULL: one piece */
+	const struct vhd_file *file;
+	const struct vhd_file *direct; /* the same file for aligned I/O, or NULL */
+	const struct layer_ops *ops;   /* NULL without a map */
+	void *state;		       /* the format's, freed by ops->free() */
+	uint8_t id[16];
+	char creator[5];
+};
+
+enum { IMAGE_MAX_LAYERS = 1, IMAGE_MAX_FILES = 2 * IMAGE_MAX_LAYERS };
+
+struct vhd_image {
+	const struct vhd_io_ops *io;
+	void *io_opaque;
+	bool read_only;
+	bool can_discard;
+	uint32_t direct_align; /* for addresses, offsets and lengths of direct I/O */
+	uint32_t layer_count;
+	uint32_t file_count;
+	struct vhd_layer layers[IMAGE_MAX_LAYERS]; /* [0] is the one written to */
+	struct vhd_file files[IMAGE_MAX_FILES];
+
+	pthread_mutex_t lock;
+	bool committing;	/* under lock */
+	_Atomic int sync_error; /* the first failed flush: all later ones fail too */
+};
+
+/* What vhd_open() and the formats' parts of it work with. */
+struct open_context {
+	struct vhd_image *image;
+	const char *path;
+	const struct vhd_open_options *options;
+	struct vhd_error *err;
+};
+
+/* Tells options->warn(), with the path in front. */
+void vhd_warn(const struct open_context *ctx, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* -- file.c: the files and the blocking I/O on them ------------------------- */
+
+/* Opens and locks path into the next file of the image; a second file for
+ * direct I/O if that was asked for and works. Sets file and direct. */
+int vhd_file_open(const struct open_context *ctx, struct vhd_layer *layer);
+void vhd_file_close_all(struct vhd_image *image);
+int vhd_file_size(const struct vhd_file *file, uint64_t *size);
+
+/* All of @length bytes, or -errno (-EIO: the file ends before). */
+int vhd_file_read(struct vhd_image *image, const struct vhd_file *file, void *buf, size_t length,
+		  uint64_t offset);
+int vhd_file_write(struct vhd_image *image, const struct vhd_file *file, const void *buf,
+		   size_t length, uint64_t offset);
+int vhd_file_sync(struct vhd_image *image, const struct vhd_file *file);
+int vhd_file_truncate(struct vhd_image *image, const struct vhd_file *file, uint64_t length);
+
+/* -- the formats ------------------------------------------------------------ */
+
+/* Fill image->layers[0], whose file is open. 0, -errno or enum vhd_fault. */
+int vhd_raw_open(const struct open_context *ctx, struct vhd_layer *layer);
+int vhd_vhd_open(const struct open_context *ctx, struct vhd_layer *layer);
+
+#endif

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* The bytes of a new VHD. */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+#include <uuid.h>
+
+#include "bytes.h"
+#include "create.h"
+#include "vhd-format.h"
+
+enum { FOOTER_ALIGN = 4096, FEATURES_RESERVED = 2, CREATOR_VERSION = 0x000a0000 };
+
+static void footer_init(struct vhd_footer *f, const struct vhd_create_options *o)
+{
+	int64_t now = o->time ? *o->time : time(NULL);
+
+	*f = (struct vhd_footer){
+		.features = FEATURES_RESERVED,
+		.data_offset = o->type == VHD_TYPE_FIXED ? VHD_NO_OFFSET : VHD_FOOTER_SIZE,
+		.time = now > VHD_EPOCH ? (uint32_t)(now - VHD_EPOCH) : 0,
+		.creator = { 'w', 'i', 'n', ' ' },
+		.creator_version = CREATOR_VERSION,
+		.host_os = { 'W', 'i', '2', 'k' },
+		.original_size = o->virtual_size,
+		.current_size = o->virtual_size,
+		.geometry = vhd_geometry(o->virtual_size / VHD_SECTOR),
+		.type = o->type == VHD_TYPE_FIXED ? VHD_DISK_FIXED : VHD_DISK_DYNAMIC,
+	};
+	if (o->id)
+		memcpy(f->id, o->id, sizeof(f->id));
+	else
+		uuid_generate(f->id);
+}
+
+/* Footer copy, header, table, footer; the footer so that the bitmap of the first
+ * block takes its place and that block's data is aligned. */
+static int dynamic_create(const struct create_context *create, const uint8_t *footer,
+			  uint32_t block_size)
+{
+	const struct vhd_create_options *o = create->options;
+	struct vhd_header header = {
+		.bat_offset = VHD_FOOTER_SIZE + VHD_HEADER_SIZE,
+		.bat_entries = (uint32_t)((o->virtual_size + block_size - 1) / block_size),
+		.block_size = block_size,
+	};
+	uint64_t bat_end = header.bat_offset + vhd_bat_size(header.bat_entries);
+	uint8_t bytes[VHD_HEADER_SIZE];
+	uint8_t unused[4096];
+	int ret = vhd_create_write(create, footer, VHD_FOOTER_SIZE, 0);
+
+	vhd_header_build(bytes, &header);
+	if (!ret)
+		ret = vhd_create_write(create, bytes, sizeof(bytes), VHD_FOOTER_SIZE);
+	memset(unused, 0xff, sizeof(unused));
+	for (uint64_t at = header.bat_offset; !ret && at < bat_end; at += sizeof(unused))
+		ret = vhd_create_write(create, unused, min_u64(sizeof(unused), bat_end - at), at);
+	if (ret)
+		return ret;
+	return vhd_create_write(create, footer, VHD_FOOTER_SIZE,
+				round_up(bat_end + VHD_FOOTER_SIZE, FOOTER_ALIGN) -
+					VHD_FOOTER_SIZE);
+}
+
+static int fixed_create(const struct create_context *create, const uint8_t *footer)
+{
+	const struct vhd_create_options *o = create->options;
+	int ret = vhd_create_extend(create, o->virtual_size + VHD_FOOTER_SIZE,
+				    !(o->flags & VHD_CREATE_SPARSE));
+
+	return ret ? ret : vhd_create_write(create, footer, VHD_FOOTER_SIZE, o->virtual_size);
+}
+
+static int block_size_check(const struct create_context *create, uint32_t block_size)
+{
+	uint64_t size = create->options->virtual_size;
+
+	if (block_size < VHD_MIN_BLOCK || block_size > VHD_MAX_BLOCK ||
+	    block_size & (block_size - 1))
+		return vhd_fail(create->err, -EINVAL,
+				"block size is %" PRIu32
+				", expected a power of two from 512 to %u",
+				block_size, VHD_MAX_BLOCK);
+	if ((size + block_size - 1) / block_size > VHD_MAX_BLOCKS)
+		return vhd_fail(create->err, -EINVAL,
+				"block size is %" PRIu32 ", too small for %" PRIu64
+				" bytes in at most %u blocks",
+				block_size, size, VHD_MAX_BLOCKS);
+	return 0;
+}
+
+int vhd_vhd_create(const struct create_context *create)
+{
+	const struct vhd_create_options *o = create->options;
+	uint32_t block_size = o->block_size ? o->block_size : VHD_DEFAULT_BLOCK;
+	uint8_t bytes[VHD_FOOTER_SIZE];
+	struct vhd_footer footer;
+	int ret;
+
+	if (o->virtual_size > VHD_MAX_SIZE)
+		return vhd_fail(create->err, -EINVAL,
+				"virtual size is %" PRIu64 ", a VHD has at most %" PRIu64,
+				o->virtual_size, VHD_MAX_SIZE);
+	footer_init(&footer, o);
+	vhd_footer_build(bytes, &footer);
+	if (o->type == VHD_TYPE_FIXED)
+		return fixed_create(create, bytes);
+	if (o->type != VHD_TYPE_DYNAMIC)
+		return vhd_fail(create->err, -ENOTSUP, "a %s VHD cannot be created",
+				vhd_type_name(o->type));
+	ret = block_size_check(create, block_size);
+	return ret ? ret : dynamic_create(create, bytes, block_size);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* Image files for tests: made in a directory of their own, changed byte by byte. */
+#ifndef TESTS_LIBVHD_IMAGE_FILE_H
+#define TESTS_LIBVHD_IMAGE_FILE_H
+
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <vhd/vhd.h>
+
+struct image_file {
+	char dir[64];
+	char path[80];
+};
+
+/* A new directory and the name of an image in it that does not exist yet. */
+void image_file_init(struct image_file *f);
+/* Removes the directory and what is in it. */
+void image_file_fini(struct image_file *f);
+
+/* Makes the image; ends the program when that fails. */
+void image_file_create(const struct image_file *f, enum vhd_format format, enum vhd_type type,
+		       uint64_t size, uint32_t block_size);
+
+uint64_t image_file_size(const struct image_file *f);
+void image_file_read(const struct image_file *f, void *buf, size_t length, uint64_t offset);
+void image_file_write(const struct image_file *f, const void *buf, size_t length, uint64_t offset);
+void image_file_truncate(const struct image_file *f, uint64_t length);
+
+/* Changes a VHD footer or dynamic header at @offset and puts its checksum right. */
+void image_file_put_footer(const struct image_file *f, uint64_t offset, size_t field,
+			   uint64_t value, size_t size);
+void image_file_put_header(const struct image_file *f, uint64_t offset, size_t field,
+			   uint64_t value, size_t size);
+
+#endif
