@@ -42,6 +42,15 @@ int vhd_create_extend(const struct create_context *create, uint64_t length, bool
 	return vhd_fail(create->err, -errno, "cannot reserve %" PRIu64 " bytes", length);
 }
 
+/* Not libuuid's: that one seeds the process's rand(). */
+void vhd_random_id(uint8_t *id)
+{
+	while (getrandom(id, 16, 0) != 16)
+		;
+	id[6] = (id[6] & 0x0f) | 0x40;
+	id[8] = (id[8] & 0x3f) | 0x80;
+}
+
 int vhd_raw_create(const struct create_context *create)
 {
 	const struct vhd_create_options *o = create->options;

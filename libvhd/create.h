@@ -20,6 +20,9 @@ int vhd_create_write(const struct create_context *create, const void *bytes, siz
 /* Makes the file @length bytes long, with space reserved if that is wanted. */
 int vhd_create_extend(const struct create_context *create, uint64_t length, bool reserve);
 
+/* A random UUID (version 4), bytes in RFC 4122 order. */
+void vhd_random_id(uint8_t *id);
+
 /* Each fills the new file. 0 or -errno. */
 int vhd_raw_create(const struct create_context *create);
 int vhd_vhd_create(const struct create_context *create);

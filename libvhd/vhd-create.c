@@ -4,13 +4,12 @@
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
-#include <uuid.h>
 
 #include "bytes.h"
 #include "create.h"
 #include "vhd-format.h"
 
-enum { FOOTER_ALIGN = 4096, FEATURES_RESERVED = 2, CREATOR_VERSION = 0x000a0000 };
+enum { FEATURES_RESERVED = 2, CREATOR_VERSION = 0x000a0000 };
 
 static void footer_init(struct vhd_footer *f, const struct vhd_create_options *o)
 {
@@ -31,11 +30,10 @@ static void footer_init(struct vhd_footer *f, const struct vhd_create_options *o
 	if (o->id)
 		memcpy(f->id, o->id, sizeof(f->id));
 	else
-		uuid_generate(f->id);
+		vhd_random_id(f->id);
 }
 
-/* Footer copy, header, table, footer; the footer so that the bitmap of the first
- * block takes its place and that block's data is aligned. */
+/* Footer copy, header, table, footer. */
 static int dynamic_create(const struct create_context *create, const uint8_t *footer,
 			  uint32_t block_size)
 {
@@ -58,9 +56,7 @@ static int dynamic_create(const struct create_context *create, const uint8_t *fo
 		ret = vhd_create_write(create, unused, min_u64(sizeof(unused), bat_end - at), at);
 	if (ret)
 		return ret;
-	return vhd_create_write(create, footer, VHD_FOOTER_SIZE,
-				round_up(bat_end + VHD_FOOTER_SIZE, FOOTER_ALIGN) -
-					VHD_FOOTER_SIZE);
+	return vhd_create_write(create, footer, VHD_FOOTER_SIZE, bat_end);
 }
 
 static int fixed_create(const struct create_context *create, const uint8_t *footer)

@@ -38,7 +38,9 @@ uint64_t vhd_dynamic_end(const struct vhd_layer *layer)
 {
 	const struct dynamic *d = layer->state;
 
-	return round_up(d->end + VHD_FOOTER_SIZE, DATA_ALIGN) - VHD_FOOTER_SIZE;
+	/* Exactly behind the last block: QEMU puts its next block's bitmap there
+	 * and takes what follows for zeros. */
+	return d->end;
 }
 
 static int footer_write(struct vhd_image *image, const struct vhd_layer *layer)

@@ -202,7 +202,7 @@ static int dynamic_open(const struct open_context *ctx, struct vhd_layer *layer,
 int vhd_vhd_open(const struct open_context *ctx, struct vhd_layer *layer)
 {
 	bool writable = !ctx->image->read_only;
-	struct found found;
+	struct found found = { 0 };
 	uint64_t end;
 	int ret = footer_find(ctx, layer, &found);
 

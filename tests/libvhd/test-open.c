@@ -129,7 +129,8 @@ Test(open, refuses_a_file_cut_anywhere)
 	image_file_init(&f);
 	end = dynamic_make(&f);
 	/* Down to the metadata the footer's copy is there, but blocks are not. */
-	for (uint64_t cut = end; cut > 4096; cut -= 512 * 127 > cut - 4096 ? cut - 4096 : 512 * 127) {
+	for (uint64_t cut = end - 512; cut > 4096;
+	     cut -= 512 * 127 > cut - 4096 ? cut - 4096 : 512 * 127) {
 		struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
 		struct vhd_image *image;
 		struct vhd_error err;
@@ -138,11 +139,6 @@ Test(open, refuses_a_file_cut_anywhere)
 		image_file_truncate(&f, cut);
 		options.flags = VHD_OPEN_READ_ONLY;
 		ret = vhd_open(f.path, &options, &image, &err);
-		if (cut >= 2 * (2 * MIB + 4096)) {
-			cr_expect_eq(ret, 0, "cut to %llu: %s", (unsigned long long)cut, err.text);
-			vhd_close(image);
-			continue;
-		}
 		cr_expect_eq(ret, VHD_FAULT_BAT_ENTRY, "cut to %llu: %d", (unsigned long long)cut, ret);
 	}
 	for (uint64_t cut = 4096; cut > 0; cut -= 512) {
