@@ -45,26 +45,30 @@ struct vmbus_channel_ops {
 	int (*open)(void *device, struct vmbus_channel *channel);
 
 	/* Takes up to @budget packets off the ring, answers what is finished.
-	 * Returns 1 if more is waiting, 0 if the ring was seen empty (or nothing
-	 * more can be taken now: a later call goes on), or a fault, which stops
-	 * this channel alone. Serving thread. */
+	 * @budget is 0 while requests in flight keep an old memory layout: then
+	 * only answer. Returns 0 if the ring was seen empty (or nothing more can
+	 * be taken now: a later call goes on); -EAGAIN if more is waiting; or a
+	 * fault, which stops this channel alone. Any other error stops it too.
+	 * Serving thread. */
 	int (*service)(void *device, struct vmbus_channel *channel, unsigned int budget);
 
 	/* Take no more packets. Returns 0 once no I/O on guest memory is in
 	 * flight, else -EINPROGRESS: it is called again. Serving thread. */
 	int (*stop)(void *device, struct vmbus_channel *channel);
 
-	/* Closed (also after a refused or failed open has been undone): free what
-	 * open() allocated. Server's thread. */
+	/* Closed: free what open() allocated. Called once for each open() that
+	 * returned 0, and for no other. Server's thread. */
 	void (*closed)(void *device, struct vmbus_channel *channel);
 
 	/* The guest tears down a GPADL that the device holds a reference on:
 	 * let go of it soon. May be NULL. Server's thread. */
 	void (*gpadl_teardown)(void *device, struct vmbus_channel *channel, uint32_t gpadl);
 
-	/* The last message about this channel is over: the channel was revoked
-	 * and the guest has released it (or the server is freed). The pointer
-	 * dies after this call. May be NULL. Server's thread. */
+	/* The last message about this channel and its sub-channels is over: the
+	 * channel was revoked and the guest has released it (or the server is
+	 * freed). The pointer dies after this call, which may come from inside
+	 * vmbus_channel_revoke(). Not called for sub-channels. May be NULL.
+	 * Server's thread. */
 	void (*released)(void *device, struct vmbus_channel *channel);
 };
 
@@ -75,8 +79,10 @@ struct vmbus_channel_ops {
 VMBUS_API void vmbus_channel_revoke(struct vmbus_channel *channel);
 
 /* Offers sub-channels 1 to @count of an open primary channel, those that exist
- * already left alone. They have the primary's ops and device. Returns 0; -EINVAL (not
- * an open primary); -ENOSPC (no channel ids left: none was offered); -ENOMEM. */
+ * already left alone. They have the primary's ops and device, and are taken back
+ * when it closes. Server's thread, or the thread that serves @primary: the offers
+ * are made by the next vmbus_server_poll(), which is asked for. Returns 0; -EINVAL
+ * (not an open primary); -ENOSPC (no channel ids left: none will be offered). */
 VMBUS_API int vmbus_channel_offer_sub(struct vmbus_channel *primary, uint16_t count) VMBUS_MUST_CHECK;
 
 /* -- Facts: any thread while the channel is open -------------------------- */
@@ -94,8 +100,10 @@ VMBUS_API void *vmbus_channel_get_user(const struct vmbus_channel *channel);
 
 /* -- Data path: the serving thread ---------------------------------------- */
 
-/* An eventfd that becomes readable when the guest signals the channel. Borrowed;
- * valid while the channel is open. Level-safe: read it, then service. */
+/* An eventfd that becomes readable when the guest signals the channel. Borrowed; a
+ * new one with each open, valid until the channel is opened again or released: a
+ * loop that stops watching later than vmbus_channel_service() says -ESHUTDOWN
+ * watches a dup() of it. Level-safe: read it, then service. */
 VMBUS_API int vmbus_channel_doorbell(const struct vmbus_channel *channel);
 
 /* Does what is there to do: calls ops->service() or ops->stop(), and signals the

@@ -34,6 +34,7 @@ extern "C" {
 	X(BAD_GPA, "bad-gpa", "guest address outside guest memory, or read-only there")  \
 	X(BAD_VP, "bad-vp", "no such virtual processor")                                 \
 	X(BAD_SINT, "bad-sint", "not a SINT that VMBus uses")                            \
+	X(BAD_VTL, "bad-vtl", "not the VTL that is served")                              \
 	X(BAD_MONITOR, "bad-monitor", "exactly one of the two monitor pages given")      \
 	X(BAD_RING, "bad-ring", "ring geometry impossible")                              \
 	X(BAD_INDEX, "bad-index", "ring index out of range or not a multiple of 8")      \

@@ -42,7 +42,9 @@ struct vmbus_server_ops {
 	void (*signal)(void *opaque, uint32_t vp, uint32_t flag, uint64_t interrupt_page);
 
 	/* From here on HvCallSignalEvent on @connection_id (flag 0) writes the
-	 * eventfd @doorbell. Returns 0 or -errno: the open fails. */
+	 * eventfd @doorbell. Before 1.1 all channels share VMBUS_CONN_EVENT: it is
+	 * added once for each, and writes them all. Returns 0 or -errno: the open
+	 * fails. */
 	int (*doorbell_add)(void *opaque, uint32_t connection_id, int doorbell);
 	void (*doorbell_remove)(void *opaque, uint32_t connection_id, int doorbell);
 
@@ -51,7 +53,8 @@ struct vmbus_server_ops {
 	void (*channel_opened)(void *opaque, struct vmbus_channel *channel);
 
 	/* Something is to do for the server: call vmbus_server_poll() soon, in
-	 * the server's thread. Called in any thread. */
+	 * the server's thread. Called in any thread, at the latest just before
+	 * vmbus_channel_service() returns -ESHUTDOWN. */
 	void (*wake)(void *opaque);
 
 	/* May be NULL. @fault with what the guest did, for the log; rate limited
@@ -71,7 +74,7 @@ struct vmbus_server_config {
 	uint32_t max_channels; /* offered at a time; <= 2047 */
 	uint32_t max_gpadls;
 	uint32_t max_gpadl_pages; /* all GPADLs together */
-	uint32_t max_messages;    /* to the guest, waiting for its slot */
+	uint32_t max_messages;    /* to the guest, waiting for its slot; >= 2 */
 	bool paged_rings;         /* never map rings contiguously (tests) */
 };
 #define VMBUS_SERVER_CONFIG_INIT                                                         \
@@ -97,7 +100,8 @@ VMBUS_API void vmbus_server_free(struct vmbus_server *server);
  * HV_STATUS_INSUFFICIENT_BUFFERS; VMBUS_FAULT_BAD_CONNECTION: answer
  * HV_STATUS_INVALID_CONNECTION_ID; VMBUS_FAULT_OVERSIZED: answer
  * HV_STATUS_INVALID_PARAMETER; any other fault: the message was dropped or
- * answered with the protocol's failure reply, the hypercall succeeded. */
+ * answered with the protocol's failure reply, the hypercall succeeded. During a
+ * reset -EAGAIN, after a shutdown VMBUS_FAULT_BAD_CONNECTION. */
 VMBUS_API int vmbus_server_message(struct vmbus_server *server, uint32_t connection_id,
 				   const void *message, size_t len) VMBUS_MUST_CHECK;
 
@@ -108,8 +112,12 @@ VMBUS_API void vmbus_server_slot_free(struct vmbus_server *server);
 /* What ops->wake() asked for: finishes closings, answers teardowns. */
 VMBUS_API void vmbus_server_poll(struct vmbus_server *server);
 
+/* Regions were added to or removed from guest memory: has every open channel
+ * served once, so that idle ones let go of the old layout. */
+VMBUS_API void vmbus_server_memory_changed(struct vmbus_server *server);
+
 /* The VM was reset: every channel is closed and every message dropped without a
- * word to the guest; messages from the guest are refused until it is done.
+ * word to the guest; messages from the guest are pushed back until it is done.
  * vmbus_server_resetting() tells. */
 VMBUS_API void vmbus_server_reset(struct vmbus_server *server);
 VMBUS_API bool vmbus_server_resetting(const struct vmbus_server *server);
