@@ -35,7 +35,9 @@ struct vmbus_view;
 #define VMBUS_REGION_READONLY 0x1u /* the guest may not write there: neither do we */
 
 /* The memory stays the caller's; it must stay mapped until the region is
- * removed and the removal's done() was called. Page aligned throughout. */
+ * removed and the removal's done() was called. Page aligned throughout. A file
+ * behind it must be mapped MAP_SHARED at @host, and must not get shorter (seal a
+ * memfd with F_SEAL_SHRINK): touching a page that is gone is a SIGBUS. */
 struct vmbus_region {
 	size_t size; /* sizeof this struct */
 	uint64_t gpa;
@@ -107,7 +109,7 @@ static inline uint32_t vmbus_span_pages(uint32_t offset, uint32_t len)
 }
 
 /* Copy @len bytes from or to byte @at of the span. Return 0, or
- * VMBUS_FAULT_BAD_GPA (outside guest memory, or past the span's end). */
+ * VMBUS_FAULT_BAD_GPA (outside guest memory, or past the span's end) with nothing copied. */
 VMBUS_API int vmbus_span_read(const struct vmbus_view *view, const struct vmbus_span *span, uint32_t at,
 			      void *dst, size_t len) VMBUS_MUST_CHECK;
 VMBUS_API int vmbus_span_write(const struct vmbus_view *view, const struct vmbus_span *span, uint32_t at,
@@ -127,7 +129,7 @@ VMBUS_API int vmbus_span_pin(const struct vmbus_view *view, const struct vmbus_s
  * a row (wrap-around costs nothing), otherwise it is reached page by page
  * through the view: same behaviour. @paged forces the second form (tests).
  * Holds a reference on @view until vmbus_ring_unmap(). Returns 0;
- * VMBUS_FAULT_BAD_RING (fewer than 2 pages), VMBUS_FAULT_BAD_GPA; -ENOMEM. */
+ * VMBUS_FAULT_BAD_RING (fewer than 2 pages, or more than 1 GiB), VMBUS_FAULT_BAD_GPA; -ENOMEM. */
 VMBUS_API int vmbus_ring_map(struct vmbus_view *view, const uint64_t *pfns, uint32_t pages, bool paged,
 			     struct vmbus_ring_memory *ring) VMBUS_MUST_CHECK;
 VMBUS_API void vmbus_ring_unmap(struct vmbus_ring_memory *ring);

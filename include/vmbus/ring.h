@@ -54,7 +54,8 @@ struct vmbus_rx {
 	uint32_t out;       /* ours: next byte to read */
 	uint32_t committed; /* what the peer was told of @out */
 	uint32_t in;        /* the peer's, last loaded and checked */
-	uint64_t packets, bytes, fetches;
+	uint64_t packets, bytes; /* read, trailers included */
+	uint64_t fetches;        /* loads of the peer's index by vmbus_rx_next() */
 };
 
 /* Takes over a mapped ring. Starts with the peer's signals masked. Returns 0 or
@@ -64,6 +65,11 @@ VMBUS_API int vmbus_rx_init(struct vmbus_rx *rx, const struct vmbus_ring_memory 
 /* Whether there is something to read (or a bad index to find): one load of
  * shared memory. For spinning. */
 VMBUS_API bool vmbus_rx_pending(const struct vmbus_rx *rx);
+
+/* Whether the peer promises to signal when space comes free in the other ring,
+ * the one that it reads (its feature bit stands in the ring that it writes). If
+ * not, vmbus_tx_wait_space() has to be repeated by a timer. */
+VMBUS_API bool vmbus_rx_peer_frees(const struct vmbus_rx *rx);
 
 /* Copies the next packet into @buf (8-byte aligned, @size bytes) and fills
  * @packet, whose pointers lead into @buf. Returns 0; -EAGAIN if the ring is
@@ -83,8 +89,9 @@ VMBUS_API void vmbus_rx_undo(struct vmbus_rx *rx, const struct vmbus_packet *pac
  * that came free and must be signalled. */
 VMBUS_API bool vmbus_rx_commit(struct vmbus_rx *rx) VMBUS_MUST_CHECK;
 
-/* Before sleeping: lets the peer signal again, then looks once more. Returns
- * true if something came in between: the signals are masked again, do not
+/* Before sleeping, with everything read and committed: lets the peer signal
+ * again, then looks once more. Returns true if something came in between (or
+ * something read was not committed): the signals are masked again, do not
  * sleep. */
 VMBUS_API bool vmbus_rx_arm(struct vmbus_rx *rx) VMBUS_MUST_CHECK;
 
@@ -97,9 +104,11 @@ struct vmbus_tx {
 	struct vmbus_ring_memory mem;
 	uint32_t in;        /* ours: next byte to write */
 	uint32_t published; /* what the peer was told of @in */
-	uint32_t unsignaled; /* @published when a signal was last considered */
+	uint32_t out;       /* the peer's, last loaded and checked */
+	uint32_t unsignaled; /* bytes published since a signal was last considered */
 	uint32_t reserved;  /* bytes promised by vmbus_tx_reserve() */
-	uint64_t packets, bytes;
+	bool waiting;       /* the peer was asked to tell of free space */
+	uint64_t packets, bytes; /* written, trailers included */
 };
 
 /* Takes over a mapped ring and states our feature bits in it. Returns 0 or
@@ -115,14 +124,15 @@ static inline uint32_t vmbus_packet_ring_bytes(uint32_t header_len, uint32_t pay
 
 /* Promises @bytes of ring space to a later vmbus_tx_put() that says so, so that
  * a request is only taken when its completion has a place. Returns true, or
- * false if there is not that much space now. */
+ * false if there is not that much space now (or the peer's index is impossible,
+ * which vmbus_tx_put() tells). */
 VMBUS_API bool vmbus_tx_reserve(struct vmbus_tx *tx, uint32_t bytes) VMBUS_MUST_CHECK;
 VMBUS_API void vmbus_tx_unreserve(struct vmbus_tx *tx, uint32_t bytes);
 
 /* Writes one packet behind what was written before; the peer does not see it
  * yet. @from_reserve: bytes of an earlier reservation that this packet uses up
  * (0: none). Returns 0; -EAGAIN if the ring is too full now; -EMSGSIZE if it
- * can never hold the packet; VMBUS_FAULT_BAD_INDEX if the peer's index is
+ * can never hold the packet; -EINVAL if header_len is no multiple of 8; VMBUS_FAULT_BAD_INDEX if the peer's index is
  * impossible. */
 VMBUS_API int vmbus_tx_put(struct vmbus_tx *tx, const struct vmbus_packet *packet, uint32_t from_reserve)
 	VMBUS_MUST_CHECK;
@@ -134,8 +144,10 @@ VMBUS_API void vmbus_tx_publish(struct vmbus_tx *tx);
  * of them and must be signalled. Publishes first if need be. */
 VMBUS_API bool vmbus_tx_signal_due(struct vmbus_tx *tx) VMBUS_MUST_CHECK;
 
-/* The ring is too full for @bytes: asks the peer for a signal when they come
- * free, then looks once more. Returns true if there is room now after all. */
+/* The ring is too full for @bytes beyond what is reserved: asks the peer for a
+ * signal when they come free, then looks once more. Returns true if there is room
+ * now after all. Publishes; call vmbus_tx_signal_due() before sleeping all the
+ * same. The wish is taken back by the next put or reserve that succeeds. */
 VMBUS_API bool vmbus_tx_wait_space(struct vmbus_tx *tx, uint32_t bytes) VMBUS_MUST_CHECK;
 
 /* -- GPA-direct ranges ---------------------------------------------------- */
