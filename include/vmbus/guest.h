@@ -43,7 +43,9 @@ enum vmbus_guest_channel_state {
 	VMBUS_GUEST_CHANNEL_RESCINDED, /* until vmbus_guest_release() */
 };
 
-/* Called from inside vmbus_guest_message(). Any but post and signal may be NULL. */
+/* Called from inside vmbus_guest_message(), and from vmbus_guest_flush() where a pushed
+ * back INITIATE_CONTACT or UNLOAD goes out. They may call the guest again. Any but post
+ * and signal may be NULL. */
 struct vmbus_guest_ops {
 	size_t size; /* sizeof this struct */
 
@@ -67,7 +69,7 @@ struct vmbus_guest_channel {
 	enum vmbus_guest_channel_state state;
 	struct vmbus_guest *guest;
 	struct vmbus_msg_offer offer; /* a private copy */
-	uint32_t gpadl;               /* of the rings, while open */
+	uint32_t gpadl;               /* of the rings while opening or open, else 0 */
 	struct vmbus_tx tx;           /* upstream: guest to host */
 	struct vmbus_rx rx;           /* downstream: host to guest */
 	uint64_t signals;             /* sent to the host */
@@ -85,6 +87,9 @@ struct vmbus_guest_config {
 	uint32_t min_version;
 	uint32_t features;     /* VMBUS_FEATURE_* to ask for (6.0) */
 	uint64_t monitor_page; /* GPA of two pages to name as monitor pages; 0: none */
+	uint64_t interrupt_page;     /* GPA; named before 5.0, in use before 2.4; 0: none */
+	void *interrupt_memory;      /* the same page as the guest sees it; 8-byte aligned */
+	struct vmbus_guid client_id; /* sent with VMBUS_FEATURE_CLIENT_ID */
 };
 #define VMBUS_GUEST_CONFIG_INIT                                                          \
 	{ .size = sizeof(struct vmbus_guest_config), .max_version = VMBUS_V6_0,          \
@@ -104,10 +109,12 @@ struct vmbus_guest {
 		const uint64_t *pfns; /* NULL: free slot */
 	} gpadls[VMBUS_GUEST_GPADLS];
 	uint8_t unsent[VMBUS_MESSAGE_MAX]; /* the message the host pushed back */
-	uint32_t unsent_len, unsent_connection;
+	uint32_t unsent_len;
 };
 
-/* Takes the caller's storage; posts nothing. Returns 0 or -22 (EINVAL). */
+/* Takes the caller's storage; posts nothing. Returns 0; -22 (EINVAL): an op or the
+ * channels are missing, or min_version is above max_version. Versions before 2.4 are not
+ * tried without an interrupt page. */
 VMBUS_API int vmbus_guest_init(struct vmbus_guest *guest, const struct vmbus_guest_config *config)
 	VMBUS_MUST_CHECK;
 
@@ -116,29 +123,34 @@ VMBUS_API int vmbus_guest_init(struct vmbus_guest *guest, const struct vmbus_gue
 VMBUS_API int vmbus_guest_message(struct vmbus_guest *guest, const void *message, size_t len)
 	VMBUS_MUST_CHECK;
 
-/* Posts what the host pushed back. Returns 0 if all is posted, -11 (EAGAIN) if the
- * host still pushes back. */
+/* Posts what the host pushed back: the message first, then GPADL lists, a message of each in
+ * turn. Returns 0 if all is posted; -11 (EAGAIN) if the host still pushes back; -5 (EIO) if
+ * the hypervisor refused a message for good: that one is dropped. */
 VMBUS_API int vmbus_guest_flush(struct vmbus_guest *guest);
 
-/* All of the following return 0; -11 (EAGAIN) if an earlier message waits to be
- * posted (flush first); -22 (EINVAL) if this is not the state for it; -5 (EIO) if
- * the hypervisor refused the message. */
+/* All of the following return 0 (then the message is posted, or kept for
+ * vmbus_guest_flush()); -11 (EAGAIN) if an earlier message waits to be posted (flush
+ * first); -22 (EINVAL) if this is not the state for it; -5 (EIO) if the hypervisor refused
+ * the message. After an error nothing has changed. */
 
 /* Negotiates: max_version first, each older one until the host accepts ->
- * ops->connected(). Legal at any moment (kexec). */
+ * ops->connected(). Legal at any moment (kexec): channels, GPADLs and unposted messages of
+ * the old connection are forgotten. Never -11 or -22. */
 VMBUS_API int vmbus_guest_connect(struct vmbus_guest *guest) VMBUS_MUST_CHECK;
 /* -> ops->offered() each, ops->all_offered() */
 VMBUS_API int vmbus_guest_request_offers(struct vmbus_guest *guest) VMBUS_MUST_CHECK;
-/* -> ops->unloaded() */
+/* -> ops->unloaded(): the host has let go of everything. Then all channels are gone. A 0.13
+ * host does not answer: it is over as soon as it is posted. */
 VMBUS_API int vmbus_guest_unload(struct vmbus_guest *guest) VMBUS_MUST_CHECK;
 
 /* Hands @len bytes of guest memory, from byte @offset of the first page on, to the
  * host under the channel's name -> ops->gpadl_created(). @pfns must stay valid until
- * then. The handle is returned in @gpadl. Also -28 (ENOSPC): more than 8190 pages,
- * or too many creations at a time. */
+ * then. The handle is returned in @gpadl before the first message is posted. Also -28
+ * (ENOSPC): more than 8190 pages, or too many creations at a time. */
 VMBUS_API int vmbus_guest_gpadl_create(struct vmbus_guest_channel *channel, const uint64_t *pfns,
-				       uint32_t offset, uint32_t len, uint32_t *gpadl) VMBUS_MUST_CHECK;
-/* -> ops->gpadl_torndown() */
+				       uint32_t offset, uint32_t len, uint32_t *gpadl)
+	VMBUS_MUST_CHECK;
+/* -> ops->gpadl_torndown(). -22 as well while the list is still being posted. */
 VMBUS_API int vmbus_guest_gpadl_teardown(struct vmbus_guest_channel *channel, uint32_t gpadl)
 	VMBUS_MUST_CHECK;
 
@@ -149,11 +161,14 @@ VMBUS_API int vmbus_guest_open(struct vmbus_guest_channel *channel, uint32_t gpa
 			       const struct vmbus_ring_memory *upstream,
 			       const struct vmbus_ring_memory *downstream, uint32_t target_vp,
 			       const void *user_data) VMBUS_MUST_CHECK;
-/* No answer; the ring's GPADL can be torn down next. */
+/* No answer; the ring's GPADL can be torn down next. Also right for a channel that was
+ * rescinded while it was open, before it is released. */
 VMBUS_API int vmbus_guest_close(struct vmbus_guest_channel *channel) VMBUS_MUST_CHECK;
 /* From 4.1 on -> ops->modified() from 5.3 on. */
-VMBUS_API int vmbus_guest_modify(struct vmbus_guest_channel *channel, uint32_t target_vp) VMBUS_MUST_CHECK;
-/* After a rescind: RELID_RELEASED, and the slot is free for another offer. */
+VMBUS_API int vmbus_guest_modify(struct vmbus_guest_channel *channel, uint32_t target_vp)
+	VMBUS_MUST_CHECK;
+/* After a rescind: RELID_RELEASED, and the slot is free for another offer. The host drops
+ * the channel's GPADLs. */
 VMBUS_API int vmbus_guest_release(struct vmbus_guest_channel *channel) VMBUS_MUST_CHECK;
 
 /* Shows the host what was put into channel->tx and signals it if that is due. */
@@ -162,7 +177,8 @@ VMBUS_API void vmbus_guest_signal(struct vmbus_guest_channel *channel);
 VMBUS_API void vmbus_guest_commit(struct vmbus_guest_channel *channel);
 
 /* The channel with this id, NULL if there is none. */
-VMBUS_API struct vmbus_guest_channel *vmbus_guest_find(struct vmbus_guest *guest, uint32_t channel_id);
+VMBUS_API struct vmbus_guest_channel *vmbus_guest_find(struct vmbus_guest *guest,
+						       uint32_t channel_id);
 
 #ifdef __cplusplus
 }
