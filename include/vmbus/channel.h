@@ -46,10 +46,12 @@ struct vmbus_channel_ops {
 
 	/* Takes up to @budget packets off the ring, answers what is finished.
 	 * @budget is 0 while requests in flight keep an old memory layout: then
-	 * only answer. Returns 0 if the ring was seen empty (or nothing more can
-	 * be taken now: a later call goes on); -EAGAIN if more is waiting; or a
-	 * fault, which stops this channel alone. Any other error stops it too.
-	 * Serving thread. */
+	 * only answer. Returns 0 if the ring was seen empty; -EAGAIN if more is
+	 * waiting; -EBUSY if more is waiting that cannot be taken until a request
+	 * has finished or the guest has made room (vmbus_tx_wait_space()): the
+	 * channel then sleeps although its ring is not empty; or a fault, which
+	 * stops this channel alone. Any other error stops it too. Serving
+	 * thread. */
 	int (*service)(void *device, struct vmbus_channel *channel, unsigned int budget);
 
 	/* Take no more packets. Returns 0 once no I/O on guest memory is in
