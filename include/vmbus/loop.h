@@ -27,8 +27,10 @@ struct vmbus_loop;
 struct vmbus_loop_config {
 	size_t size;       /* sizeof this struct */
 	uint32_t entries;  /* I/O in flight at a time; more wait */
-	uint32_t spin_us;  /* before sleeping; 0: never spin. Ignored on one CPU */
+	uint32_t spin_us;  /* before sleeping; 0: never spin. Ignored on one CPU; in vain it
+			    * is done for a twentieth of the time at most */
 	uint32_t budget;   /* packets a channel may take before the next one's turn */
+	bool nested;       /* vmbus_loop_fd() will be watched by an outer loop */
 };
 #define VMBUS_LOOP_CONFIG_INIT                                                           \
 	{ .size = sizeof(struct vmbus_loop_config), .entries = 512, .spin_us = 50, .budget = 64 }
@@ -41,7 +43,9 @@ VMBUS_API int vmbus_loop_new(const struct vmbus_loop_config *config, struct vmbu
 /* Nothing may be in flight or attached. NULL is fine. */
 VMBUS_API void vmbus_loop_free(struct vmbus_loop *loop);
 
-/* Readable when dispatch has something to do. Borrowed. */
+/* Readable when dispatch has something to do. Borrowed. -EINVAL if the loop was not made
+ * with config->nested: the kernel does not wake pollers of the faster kind of ring. The
+ * outer loop must bear EINTR from its wait, as with any signal: completions interrupt it. */
 VMBUS_API int vmbus_loop_fd(const struct vmbus_loop *loop);
 
 /* Does what is ready, never sleeps or spins; afterwards every channel is armed, so
@@ -70,10 +74,12 @@ VMBUS_API void vmbus_loop_post(struct vmbus_loop *loop, struct vmbus_task *task)
 struct vmbus_watch { /* the caller's storage, while watching */
 	void (*ready)(struct vmbus_watch *watch, uint32_t events); /* POLLIN, POLLHUP, ... */
 	int fd;
-	uint32_t events;
-	uint32_t state; /* the loop's */
+	uint32_t events; /* with EPOLLET: once at each change, else while it is ready */
+	uint32_t state;  /* the loop's */
+	void (*done)(struct vmbus_watch *watch); /* the loop's */
 };
-/* Calls watch->ready() while the fd is ready (level-triggered). Returns 0 or < 0. */
+/* Calls watch->ready() when the fd is ready; POLLERR | POLLNVAL means that it cannot be
+ * watched, and is the last call. Returns 0, or -EAGAIN (the kernel is out of memory). */
 VMBUS_API int vmbus_loop_watch(struct vmbus_loop *loop, struct vmbus_watch *watch) VMBUS_MUST_CHECK;
 /* No further call of ready(); @done (may be NULL) when the storage and the fd may go. */
 VMBUS_API void vmbus_loop_unwatch(struct vmbus_loop *loop, struct vmbus_watch *watch,
@@ -101,7 +107,7 @@ VMBUS_API int vmbus_loop_attach(struct vmbus_loop *loop, struct vmbus_channel *c
 /* A file the loop does I/O on: it finds out whether the file answers at once
  * (page cache, tmpfs: then the call itself does the I/O, a thread switch less) or
  * must be waited for (io_uring). */
-struct vmbus_file {
+struct vmbus_file { /* of one loop: several loops each have their own for one fd */
 	int fd; /* the caller's, open while I/O is in flight */
 	uint32_t state[3]; /* the loop's */
 };
@@ -112,7 +118,7 @@ enum vmbus_io_op {
 	VMBUS_IO_WRITE,
 	VMBUS_IO_DATASYNC,
 	VMBUS_IO_DISCARD, /* punch a hole: @len bytes at @offset read as zeros */
-	VMBUS_IO_ZERO,    /* zero a range, allocated or not */
+	VMBUS_IO_ZERO,    /* zero a range, allocated or not; neither changes the size */
 };
 
 struct vmbus_io { /* the caller's storage, until it is done */
@@ -128,13 +134,15 @@ struct vmbus_io { /* the caller's storage, until it is done */
 
 /* Starts @io. Returns the result (bytes; 0 for DATASYNC, DISCARD, ZERO; or -errno) if it
  * is finished at once: done() is then not called; or -EINPROGRESS: done() is called
- * later, in this thread. Reads and writes may be short, as with preadv(). */
+ * later, in this thread. Reads and writes may be short, as with preadv(). DISCARD and ZERO may
+ * be refused by the file system (-EOPNOTSUPP). */
 VMBUS_API int64_t vmbus_loop_submit(struct vmbus_loop *loop, struct vmbus_io *io) VMBUS_MUST_CHECK;
 
 struct vmbus_loop_stats {
 	uint64_t enters;       /* io_uring_enter system calls */
 	uint64_t sleeps;       /* of them, those that waited */
 	uint64_t spin_ns;      /* spent spinning */
+	uint64_t spins, spin_hits; /* a hit: something came in time */
 	uint64_t io_inline, io_async;
 	uint64_t tasks, wakeups;
 };
