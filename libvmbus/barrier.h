@@ -75,14 +75,7 @@ static inline void shared_store_release(uint32_t *word, uint32_t value)
 
 static inline void shared_fence(void)
 {
-#if defined(__SANITIZE_THREAD__) && defined(__GNUC__) && !defined(__clang__)
-	/* gcc's TSan knows no fences; a locked operation is one on x86 */
-	uint32_t word = 0;
-
-	(void)__atomic_exchange_n(&word, 1, __ATOMIC_SEQ_CST);
-#else
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-#endif
 }
 #endif
 
