@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int vhd_create_write(const struct create_context *create, const void *bytes, size_t length,
@@ -65,6 +66,10 @@ static int create_fill(const struct create_context *create)
 {
 	const struct vhd_create_options *o = create->options;
 
+	if (o->type == VHD_TYPE_DIFFERENCING && o->virtual_size < create->parent.size)
+		return vhd_fail(create->err, -EINVAL,
+				"virtual size is %" PRIu64 ", the parent's is %" PRIu64,
+				o->virtual_size, create->parent.size);
 	if (o->virtual_size == 0 || o->virtual_size % 512 || o->virtual_size > INT64_MAX)
 		return vhd_fail(create->err, -EINVAL,
 				"virtual size is %" PRIu64 ", expected a multiple of 512 above 0",
@@ -78,6 +83,78 @@ static int create_fill(const struct create_context *create)
 		return vhd_fail(create->err, -ENOTSUP, "format %s cannot be created",
 				vhd_format_name(o->format));
 	}
+}
+
+/* Both without symbolic links and absolute: what they share is left out. */
+static char *path_relative(const char *directory, const char *path)
+{
+	size_t shared = 0, ups = 0;
+	char *relative;
+
+	for (size_t i = 0; directory[i] && directory[i] == path[i]; i++)
+		if (directory[i] == '/')
+			shared = i;
+	if (strncmp(directory, path, strlen(directory)) == 0 && path[strlen(directory)] == '/')
+		shared = strlen(directory);
+	for (const char *p = directory + shared; *p; p++)
+		ups += *p == '/' && p[1];
+	relative = malloc(3 * ups + strlen(path) + 3);
+	if (!relative)
+		return NULL;
+	strcpy(relative, ups ? "" : ".");
+	for (size_t i = 0; i < ups; i++)
+		strcat(relative, i ? "/.." : "..");
+	return strcat(relative, path + shared);
+}
+
+static int parent_place(struct create_context *create)
+{
+	char *copy = strdup(create->path);
+	char *directory = copy ? realpath(dirname(copy), NULL) : NULL;
+	struct stat st;
+	int ret = -ENOMEM;
+
+	create->parent.path = realpath(create->options->parent, NULL);
+	if (!create->parent.path || !directory || stat(create->parent.path, &st) < 0)
+		ret = -errno;
+	else
+		create->parent.relative = path_relative(directory, create->parent.path);
+	if (create->parent.relative) {
+		create->parent.time = st.st_mtim.tv_sec;
+		ret = 0;
+	}
+	free(directory);
+	free(copy);
+	return ret ? vhd_fail(create->err, ret, "cannot find the way to the parent") : 0;
+}
+
+/* What a child takes from its parent, which must be a whole image itself. */
+static int parent_describe(struct create_context *create, struct vhd_create_options *o)
+{
+	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
+	struct vhd_info info = VHD_INFO_INIT;
+	struct vhd_image *image;
+	int ret;
+
+	if (!o->parent)
+		return vhd_fail(create->err, -EINVAL, "a differencing image needs a parent");
+	options.format = o->format;
+	options.flags = VHD_OPEN_READ_ONLY;
+	ret = vhd_open(o->parent, &options, &image, create->err);
+	if (ret)
+		return ret;
+	ret = vhd_get_info(image, &info);
+	vhd_close(image);
+	if (ret)
+		return vhd_fail(create->err, ret, "cannot examine the parent");
+	memcpy(create->parent.id, info.id, sizeof(info.id));
+	create->parent.size = info.virtual_size;
+	create->parent.block_size = info.block_size;
+	if (o->virtual_size == 0)
+		o->virtual_size = info.virtual_size;
+	if (o->block_size == 0)
+		o->block_size = info.block_size;
+	return parent_place(create);
 }
 
 /* ".NAME.123456789abcdef0" beside the file; a name nobody else has. */
@@ -179,6 +256,8 @@ int vhd_create(const char *path, const struct vhd_create_options *options, struc
 
 	if (!ret && !(copy.flags & VHD_CREATE_OVERWRITE) && access(path, F_OK) == 0)
 		ret = vhd_fail(err, -EEXIST, "cannot create the image");
+	if (!ret && copy.type == VHD_TYPE_DIFFERENCING)
+		ret = parent_describe(&create, &copy);
 	if (!ret)
 		ret = temporary_open(&create, &name);
 	if (!ret)
@@ -191,6 +270,8 @@ int vhd_create(const char *path, const struct vhd_create_options *options, struc
 			unlink(name);
 	}
 	free(name);
+	free(create.parent.path);
+	free(create.parent.relative);
 	if (ret)
 		vhd_error_prefix(err, path);
 	return ret;

@@ -10,6 +10,14 @@ struct create_context {
 	const char *path; /* of the image to be */
 	const struct vhd_create_options *options;
 	int fd; /* the new file, empty, under a name of its own */
+	struct create_parent {
+		char *path;	/* without symbolic links */
+		char *relative; /* from the new file's directory, "./..." or "../..." */
+		uint8_t id[16];
+		int64_t time;	/* of its last modification, since 1970 */
+		uint64_t size;
+		uint32_t block_size;
+	} parent; /* differencing only */
 	struct vhd_error *err;
 };
 

@@ -3,6 +3,8 @@
 
 #include "bytes.h"
 
+enum { SECTOR = 512 };
+
 static uint64_t map_load(const struct vhd_layer *layer, uint32_t block)
 {
 	return atomic_load_explicit(&layer->map[block], memory_order_acquire);
@@ -25,46 +27,115 @@ static uint64_t extent_grow(const struct vhd_layer *layer, uint32_t block, uint6
 	return min_u64(have, want);
 }
 
-void vhd_extent_find(const struct vhd_image *image, uint64_t offset, uint64_t length,
-		     struct extent *extent)
-{
-	const struct vhd_layer *layer = &image->layers[0];
-	uint64_t size, inside, word;
-	uint32_t block;
+enum { IN_PARENT, FOUND };
 
-	if (!layer->map) {
-		*extent = (struct extent){ layer, offset, length };
-		return;
+/* One layer's part in it: FOUND, or IN_PARENT with the length it holds for. */
+static int extent_in_layer(struct vhd_image *image, struct vhd_layer *layer, uint64_t offset,
+			   struct extent *e)
+{
+	uint64_t size = UINT64_C(1) << layer->block_shift;
+	uint64_t inside = offset & (size - 1);
+	uint32_t block = (uint32_t)(offset >> layer->block_shift);
+	uint64_t word = map_load(layer, block);
+	bool here = (word & MAP_STATE_MASK) == MAP_DATA;
+	int run;
+
+	if ((word & MAP_STATE_MASK) == MAP_PART) {
+		uint64_t sectors = min_u64(e->length, size - inside) / SECTOR;
+
+		run = layer->ops->run(image, layer, block, (uint32_t)(inside / SECTOR),
+				      (uint32_t)sectors, &here);
+		if (run < 0)
+			return run;
+		e->length = (uint64_t)run * SECTOR;
+	} else {
+		e->length = extent_grow(layer, block, word, size - inside, e->length);
 	}
-	size = UINT64_C(1) << layer->block_shift;
-	block = (uint32_t)(offset >> layer->block_shift);
-	inside = offset & (size - 1);
-	word = map_load(layer, block);
-	length = extent_grow(layer, block, word, size - inside, length);
-	if ((word & MAP_STATE_MASK) == MAP_DATA)
-		*extent = (struct extent){ layer, (word & ~(uint64_t)MAP_STATE_MASK) + inside,
-					   length };
-	else
-		*extent = (struct extent){ NULL, 0, length };
+	if (!here)
+		return IN_PARENT;
+	e->layer = layer;
+	e->offset = (word & ~(uint64_t)MAP_STATE_MASK) + inside;
+	return FOUND;
 }
 
-int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length,
-		    struct extent *extent)
+int vhd_extent_find(struct vhd_image *image, uint64_t offset, uint64_t length, struct extent *e)
 {
-	const struct vhd_layer *layer = &image->layers[0];
-	uint32_t block;
+	*e = (struct extent){ .length = length };
+	for (uint32_t i = 0; i < image->layer_count; i++) {
+		struct vhd_layer *layer = &image->layers[i];
+		int ret;
+
+		if (offset >= layer->size)
+			break; /* a parent smaller than its child */
+		e->length = min_u64(e->length, layer->size - offset);
+		if (!layer->map) {
+			e->layer = layer;
+			e->offset = offset;
+			return 0;
+		}
+		ret = extent_in_layer(image, layer, offset, e);
+		if (ret != IN_PARENT)
+			return ret < 0 ? ret : 0;
+	}
+	return 0;
+}
+
+static int block_allocate(struct vhd_image *image, const struct vhd_layer *layer, uint32_t block)
+{
 	int ret = 0;
 
-	vhd_extent_find(image, offset, length, extent);
-	if (extent->layer)
-		return 0;
-	block = (uint32_t)(offset >> layer->block_shift);
 	pthread_mutex_lock(&image->lock);
 	/* Another write may have been first. */
 	if ((map_load(layer, block) & MAP_STATE_MASK) == MAP_NONE)
 		ret = layer->ops->allocate(image, block);
 	pthread_mutex_unlock(&image->lock);
-	if (!ret)
-		vhd_extent_find(image, offset, length, extent);
 	return ret;
+}
+
+int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length, struct extent *e)
+{
+	struct vhd_layer *layer = &image->layers[0];
+	uint64_t size, inside, word;
+	uint32_t block;
+	int ret;
+
+	*e = (struct extent){ layer, offset, length, false };
+	if (!layer->map)
+		return 0;
+	size = UINT64_C(1) << layer->block_shift;
+	inside = offset & (size - 1);
+	block = (uint32_t)(offset >> layer->block_shift);
+	word = map_load(layer, block);
+	if ((word & MAP_STATE_MASK) == MAP_NONE) {
+		ret = block_allocate(image, layer, block);
+		if (ret)
+			return ret;
+		word = map_load(layer, block);
+	}
+	e->offset = (word & ~(uint64_t)MAP_STATE_MASK) + inside;
+	e->part = (word & MAP_STATE_MASK) == MAP_PART;
+	if (e->part) {
+		bool here;
+
+		/* After the write it would be too late to fail for the bitmap. */
+		e->length = min_u64(length, size - inside);
+		ret = layer->ops->run(image, layer, block, (uint32_t)(inside / SECTOR), 1, &here);
+		return ret < 0 ? ret : 0;
+	}
+	e->length = extent_grow(layer, block, word, size - inside, length);
+	return 0;
+}
+
+void vhd_extent_written(struct vhd_image *image, uint64_t offset, uint64_t end)
+{
+	const struct vhd_layer *layer = &image->layers[0];
+	uint64_t mask = (UINT64_C(1) << layer->block_shift) - 1;
+	/* A short write may have ended inside a sector: that one counts when the
+	 * rest of it is there. */
+	uint64_t first = offset / SECTOR;
+	uint64_t count = end / SECTOR - first;
+
+	if (count > 0)
+		layer->ops->written(image, (uint32_t)(offset >> layer->block_shift),
+				    (uint32_t)((offset & mask) / SECTOR), (uint32_t)count);
 }

@@ -9,15 +9,21 @@ struct extent {
 	const struct vhd_layer *layer; /* NULL: nowhere, it reads as zeros */
 	uint64_t offset;	       /* in the layer's file */
 	uint64_t length;	       /* > 0, at most what was asked for */
+	bool part; /* once written, the layer must be told */
 };
 
 /* The beginning of the range, as far as it is one piece. The range lies inside
- * the disk. Takes no lock. */
-void vhd_extent_find(const struct vhd_image *image, uint64_t offset, uint64_t length,
+ * the disk. Takes no lock, except to read a bitmap for the first time. -errno. */
+int vhd_extent_find(struct vhd_image *image, uint64_t offset, uint64_t length,
 		     struct extent *extent);
 
-/* The same for writing: space that is not there is allocated. -errno. */
+/* The same for writing: in the top layer, where space that is not there is
+ * allocated. -errno. */
 int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length,
 		    struct extent *extent);
+
+/* The disk's bytes from @offset to @end, all in one block, were written to an
+ * extent with ->part set. */
+void vhd_extent_written(struct vhd_image *image, uint64_t offset, uint64_t end);
 
 #endif

@@ -40,15 +40,17 @@ int vhd_fail(struct vhd_error *err, int code, const char *format, ...)
 void vhd_error_prefix(struct vhd_error *err, const char *path)
 {
 	struct vhd_error whole;
-	size_t length;
+	size_t length, most = sizeof(err->text) / 3;
 
 	if (!err)
 		return;
 	/* A long path loses its beginning: what is wrong must stay readable. */
 	length = strlen(path);
-	if (length > 100)
-		path += length - 100;
-	snprintf(whole.text, sizeof(whole.text), "%s%s: %.*s", length > 100 ? "..." : "", path,
-		 (int)sizeof(err->text) - 110, err->text);
+	if (length > most)
+		path += length - most;
+	else
+		most = length;
+	snprintf(whole.text, sizeof(whole.text), "%s%.*s: %.*s", length > most ? "..." : "",
+		 (int)most, path, (int)(sizeof(err->text) - most - 6), err->text);
 	memcpy(err->text, whole.text, sizeof(err->text));
 }

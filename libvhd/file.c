@@ -89,7 +89,7 @@ static int file_prepare(const struct open_context *ctx, int fd, uint32_t *flags)
 
 int vhd_file_open(const struct open_context *ctx, struct vhd_layer *layer)
 {
-	bool read_only = ctx->image->read_only;
+	bool read_only = ctx->read_only;
 	uint32_t flags = read_only ? VHD_FILE_READ_ONLY : 0;
 	int mode = read_only ? O_RDONLY : O_RDWR;
 	int fd = open(ctx->path, mode | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);

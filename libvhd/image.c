@@ -3,10 +3,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "bytes.h"
 
@@ -65,41 +67,139 @@ static bool image_can_discard(const struct vhd_layer *layer)
 			 (off_t)round_up(size, 4096), 4096) == 0;
 }
 
-static int image_open_format(const struct open_context *ctx, struct vhd_layer *layer)
+static int layer_open(const struct open_context *ctx, enum vhd_format format,
+		      struct vhd_layer *layer)
 {
-	switch (ctx->options->format) {
+	int ret = vhd_file_open(ctx, layer);
+
+	if (ret)
+		return ret;
+	switch (format) {
 	case VHD_FORMAT_RAW:
 		return vhd_raw_open(ctx, layer);
 	case VHD_FORMAT_AUTO:
 	case VHD_FORMAT_VHD:
 		return vhd_vhd_open(ctx, layer);
 	default:
-		return vhd_fail(ctx->err, -ENOTSUP, "format %d cannot be opened",
-				(int)ctx->options->format);
+		return vhd_fail(ctx->err, -ENOTSUP, "format %d cannot be opened", (int)format);
 	}
+}
+
+/* The next layer, from the file at @path. */
+static int layer_add(const struct open_context *ctx, enum vhd_format format, const char *path)
+{
+	struct vhd_image *image = ctx->image;
+	struct vhd_layer *layer = &image->layers[image->layer_count];
+	struct open_context own = *ctx;
+	int ret;
+
+	layer->path = strdup(path);
+	if (!layer->path)
+		return vhd_fail(ctx->err, -ENOMEM, "no memory for a path");
+	own.path = layer->path;
+	own.read_only = image->layer_count > 0 || image->read_only;
+	image->layer_count++;
+	ret = layer_open(&own, format, layer);
+	if (ret)
+		vhd_error_prefix(ctx->err, own.path);
+	return ret;
+}
+
+static int parent_path(const struct open_context *ctx, const struct vhd_layer *child, char **path)
+{
+	struct parent_paths paths = { .count = 0 };
+	struct open_context own = *ctx;
+	int ret;
+
+	if (child == ctx->image->layers && ctx->options->parent) {
+		*path = strdup(ctx->options->parent);
+		return *path ? 0 : vhd_fail(ctx->err, -ENOMEM, "no memory for a path");
+	}
+	own.path = child->path;
+	ret = vhd_vhd_parent_paths(&own, child, &paths);
+	if (!ret)
+		ret = vhd_parent_find(&own, &paths, path);
+	vhd_parent_paths_free(&paths);
+	return ret;
+}
+
+/* A file that is in the chain already would be read for ever. */
+static int chain_check_loop(const struct open_context *ctx, const char *path)
+{
+	struct stat st, other;
+
+	if (stat(path, &st) < 0)
+		return vhd_fail(ctx->err, -errno, "cannot examine the parent %s", path);
+	for (uint32_t i = 0; i < ctx->image->layer_count; i++)
+		if (fstat(ctx->image->layers[i].file->fd, &other) == 0 &&
+		    other.st_dev == st.st_dev && other.st_ino == st.st_ino)
+			return vhd_fail(ctx->err, VHD_FAULT_CHAIN_LOOP,
+					"its parent %s is in the chain already, %" PRIu32
+					" above it",
+					path, ctx->image->layer_count - i - 1);
+	return 0;
+}
+
+static int parent_add(const struct open_context *ctx, const struct vhd_layer *child)
+{
+	struct vhd_image *image = ctx->image;
+	const struct vhd_layer *parent = &image->layers[image->layer_count];
+	struct open_context own = *ctx;
+	char *path = NULL;
+	int ret;
+
+	own.path = child->path;
+	if (image->layer_count == IMAGE_MAX_LAYERS)
+		ret = vhd_fail(ctx->err, VHD_FAULT_CHAIN_DEPTH,
+			       "the chain of parents is longer than %d", IMAGE_MAX_LAYERS);
+	else
+		ret = parent_path(&own, child, &path);
+	if (!ret)
+		ret = chain_check_loop(&own, path);
+	if (!ret)
+		ret = layer_add(&own, child->format, path);
+	if (!ret)
+		ret = vhd_vhd_parent_check(&own, child, parent);
+	if (ret == VHD_FAULT_FOOTER_COOKIE) {
+		ret = VHD_FAULT_PARENT_FORMAT;
+		if (ctx->err)
+			ctx->err->code = ret;
+	}
+	free(path);
+	if (ret)
+		vhd_error_prefix(ctx->err, child->path);
+	return ret;
 }
 
 static int image_open(const struct open_context *ctx)
 {
 	struct vhd_image *image = ctx->image;
-	struct vhd_layer *layer = &image->layers[0];
-	int ret = vhd_file_open(ctx, layer);
+	const struct vhd_open_options *options = ctx->options;
+	int ret;
 
-	if (ret)
-		return ret;
-	image->layer_count = 1;
-	ret = image_open_format(ctx, layer);
-	if (ret)
-		return ret;
-	image->can_discard = image_can_discard(layer);
-	return 0;
+	if (options->flags & VHD_OPEN_NO_PARENT && !image->read_only)
+		return vhd_fail(ctx->err, -EINVAL, "%s: without its parents it can only be read",
+				ctx->path);
+	ret = layer_add(ctx, options->format, ctx->path);
+	while (!ret && !(options->flags & VHD_OPEN_NO_PARENT)) {
+		const struct vhd_layer *last = &image->layers[image->layer_count - 1];
+
+		if (last->type != VHD_TYPE_DIFFERENCING)
+			break;
+		ret = parent_add(ctx, last);
+	}
+	if (!ret)
+		image->can_discard = image_can_discard(&image->layers[0]);
+	return ret;
 }
 
 static void image_free(struct vhd_image *image)
 {
-	for (uint32_t i = 0; i < image->layer_count; i++)
+	for (uint32_t i = 0; i < image->layer_count; i++) {
 		if (image->layers[i].ops)
 			image->layers[i].ops->free(&image->layers[i]);
+		free(image->layers[i].path);
+	}
 	vhd_file_close_all(image);
 	pthread_mutex_destroy(&image->lock);
 	free(image);
@@ -140,7 +240,6 @@ int vhd_open(const char *path, const struct vhd_open_options *options, struct vh
 	ctx.image->read_only = copy.flags & VHD_OPEN_READ_ONLY;
 	ret = image_open(&ctx);
 	if (ret) {
-		vhd_error_prefix(err, path);
 		image_free(ctx.image);
 		return ret;
 	}
@@ -182,11 +281,17 @@ int vhd_get_info(struct vhd_image *image, struct vhd_info *info)
 		return -EINVAL;
 	memcpy(all.id, top->id, sizeof(all.id));
 	memcpy(all.creator, top->creator, sizeof(all.creator));
+	memcpy(all.parent_id, top->parent_id, sizeof(all.parent_id));
 	ret = vhd_file_size(top->file, &all.file_size);
 	if (ret)
 		return ret;
 	memcpy(info, &all, info->size);
 	return 0;
+}
+
+const char *vhd_get_path(const struct vhd_image *image, uint32_t depth)
+{
+	return depth < image->layer_count ? image->layers[depth].path : NULL;
 }
 
 uint32_t vhd_get_file_count(const struct vhd_image *image)

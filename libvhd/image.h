@@ -26,20 +26,28 @@
 enum map_state {
 	MAP_NONE, /* not here: the parent's, or zeros */
 	MAP_DATA, /* all here */
+	MAP_PART, /* sector by sector here or in the parent */
 	MAP_STATE_MASK = 7,
 };
 
 struct vhd_layer;
 
-/* What a format with blocks adds. All are called under image->lock. */
+/* What a format with blocks adds. Those marked [L] are called under image->lock,
+ * and for the layer that is written to only. */
 struct layer_ops {
-	/* Finds space for @block and publishes it in the map. -errno. */
+	/* How many of the @count sectors from @sector on in a MAP_PART block are
+	 * all here (@here) or all in the parent. -errno. */
+	int (*run)(struct vhd_image *image, struct vhd_layer *layer, uint32_t block,
+		   uint32_t sector, uint32_t count, bool *here);
+	/* Sectors of a MAP_PART block were written: they are here now. */
+	void (*written)(struct vhd_image *image, uint32_t block, uint32_t sector, uint32_t count);
+	/* [L] Finds space for @block and publishes it in the map. -errno. */
 	int (*allocate)(struct vhd_image *image, uint32_t block);
-	/* Is there something that a flush has to write? */
+	/* [L] Is there something that a flush has to write? */
 	bool (*dirty)(const struct vhd_layer *layer);
-	/* What was kept until now belongs to the flush that begins. */
+	/* [L] What was kept until now belongs to the flush that begins. */
 	void (*stage)(struct vhd_layer *layer);
-	/* The file was synced since stage(): write what was staged. -errno. */
+	/* [L] The file was synced since stage(): write what was staged. -errno. */
 	int (*commit)(struct vhd_image *image);
 	void (*free)(struct vhd_layer *layer);
 };
@@ -56,11 +64,13 @@ struct vhd_layer {
 	const struct vhd_file *direct; /* the same file for aligned I/O, or NULL */
 	const struct layer_ops *ops;   /* NULL without a map */
 	void *state;		       /* the format's, freed by ops->free() */
+	char *path;
 	uint8_t id[16];
+	uint8_t parent_id[16];
 	char creator[5];
 };
 
-enum { IMAGE_MAX_LAYERS = 1, IMAGE_MAX_FILES = 2 * IMAGE_MAX_LAYERS };
+enum { IMAGE_MAX_LAYERS = 64, IMAGE_MAX_FILES = 2 * IMAGE_MAX_LAYERS };
 
 struct vhd_image {
 	const struct vhd_io_ops *io;
@@ -82,6 +92,7 @@ struct vhd_image {
 struct open_context {
 	struct vhd_image *image;
 	const char *path;
+	bool read_only; /* this file; parents always are */
 	const struct vhd_open_options *options;
 	struct vhd_error *err;
 };
@@ -111,5 +122,33 @@ int vhd_file_truncate(struct vhd_image *image, const struct vhd_file *file, uint
 /* Fill image->layers[0], whose file is open. 0, -errno or enum vhd_fault. */
 int vhd_raw_open(const struct open_context *ctx, struct vhd_layer *layer);
 int vhd_vhd_open(const struct open_context *ctx, struct vhd_layer *layer);
+
+/* -- parent.c ---------------------------------------------------------------- */
+
+enum { PARENT_PATHS = 10 };
+
+/* Where an image's bytes say its parent is: paths in UTF-8 with "/", in the order
+ * to be tried, freed by vhd_parent_paths_free(). */
+struct parent_paths {
+	char *path[PARENT_PATHS];
+	uint32_t count;
+};
+
+/* Adds a path and takes it over. NULL, or one too many, is freed
+ * and ignored. */
+void vhd_parent_paths_add(struct parent_paths *paths, char *path);
+void vhd_parent_paths_free(struct parent_paths *paths);
+
+/* The first of @paths that is a file, relative ones from the directory of
+ * ctx->path: *@found for free(). VHD_FAULT_PARENT_MISSING, -errno. */
+int vhd_parent_find(const struct open_context *ctx, const struct parent_paths *paths,
+		    char **found);
+
+/* Where the parent of @layer is, by the format. 0, -errno or enum vhd_fault. */
+int vhd_vhd_parent_paths(const struct open_context *ctx, const struct vhd_layer *layer,
+			 struct parent_paths *paths);
+/* Is @parent the one that @child was made from? 0 or enum vhd_fault. */
+int vhd_vhd_parent_check(const struct open_context *ctx, const struct vhd_layer *child,
+			 const struct vhd_layer *parent);
 
 #endif

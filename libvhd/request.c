@@ -99,6 +99,7 @@ static void transfer_prepare(struct vhd_request *r, const struct extent *e)
 	const struct vhd_layer *layer = e->layer;
 	struct vhd_io *io = &r->io;
 
+	r->at.part = e->part;
 	io->op = r->op == VHD_OP_READ ? VHD_IO_READ : VHD_IO_WRITE;
 	io->offset = e->offset;
 	io->length = e->length;
@@ -114,6 +115,14 @@ static void transfer_prepare(struct vhd_request *r, const struct extent *e)
 		io->file = layer->direct;
 }
 
+static void request_written(const struct vhd_request *r, uint64_t length)
+{
+	uint64_t start = r->offset + r->position;
+
+	if (r->at.part)
+		vhd_extent_written(r->queue->image, start, start + length);
+}
+
 /* What an I/O gave: 0 when the request goes on behind it. */
 static int transfer_result(struct vhd_request *r, int result)
 {
@@ -121,6 +130,7 @@ static int transfer_result(struct vhd_request *r, int result)
 		return result < 0 ? result : -EIO; /* the file ends inside the disk */
 	if ((uint64_t)result > r->io.length)
 		return -EIO;
+	request_written(r, (uint64_t)result);
 	iov_advance(r, (uint64_t)result);
 	return 0;
 }
@@ -135,16 +145,16 @@ static int transfer_run(struct vhd_request *r)
 		struct extent e;
 
 		if (r->op == VHD_OP_READ) {
-			vhd_extent_find(image, r->offset + r->position, left, &e);
-			if (!e.layer) {
+			ret = vhd_extent_find(image, r->offset + r->position, left, &e);
+			if (!ret && !e.layer) {
 				iov_zero(r, e.length);
 				continue;
 			}
 		} else {
 			ret = vhd_extent_make(image, r->offset + r->position, left, &e);
-			if (ret)
-				break;
 		}
+		if (ret)
+			break;
 		transfer_prepare(r, &e);
 		ret = request_io(r);
 		if (ret != -EINPROGRESS)
@@ -153,13 +163,13 @@ static int transfer_run(struct vhd_request *r)
 	return ret;
 }
 
-/* Zeros by a hole where the file system makes them, else written; what is
- * nowhere is zero already. */
+/* Zeros by a hole where the file system makes them, else written. */
 static void zero_prepare(struct vhd_request *r, const struct extent *e)
 {
 	struct vhd_io *io = &r->io;
 	int n = 0;
 
+	r->at.part = e->part;
 	io->file = e->layer->file;
 	io->offset = e->offset;
 	io->length = e->length;
@@ -179,30 +189,47 @@ static void zero_prepare(struct vhd_request *r, const struct extent *e)
 
 static int zero_result(struct vhd_request *r, int result)
 {
+	uint64_t length = (uint64_t)result;
+
 	if (r->io.op == VHD_IO_PUNCH) {
-		if (result == 0)
-			r->position += r->io.length;
-		else if (result == -EOPNOTSUPP && r->op == VHD_OP_WRITE_ZEROES)
+		if (result == -EOPNOTSUPP && r->op == VHD_OP_WRITE_ZEROES) {
 			r->at.step = 0;
-		else
+			return 0;
+		}
+		if (result < 0)
 			return result;
-		return 0;
-	}
-	if (result <= 0)
+		length = r->io.length;
+	} else if (result <= 0) {
 		return result < 0 ? result : -EIO;
-	r->position += (uint64_t)result;
+	}
+	request_written(r, length);
+	r->position += length;
 	return 0;
+}
+
+/* Where there is something to make zeros of. Nowhere is zero already; what a
+ * parent holds must be hidden by zeros in the top layer. */
+static int zero_extent(struct vhd_request *r, struct extent *e)
+{
+	struct vhd_image *image = r->queue->image;
+	uint64_t offset = r->offset + r->position;
+	int ret = vhd_extent_find(image, offset, r->length - r->position, e);
+
+	if (ret || !e->layer)
+		return ret;
+	return vhd_extent_make(image, offset, e->length, e);
 }
 
 static int zero_run(struct vhd_request *r)
 {
-	struct vhd_image *image = r->queue->image;
 	int ret = 0;
 
 	while (!ret && r->position < r->length) {
 		struct extent e;
 
-		vhd_extent_find(image, r->offset + r->position, r->length - r->position, &e);
+		ret = zero_extent(r, &e);
+		if (ret)
+			break;
 		if (!e.layer) {
 			r->position += e.length;
 			continue;

@@ -8,6 +8,7 @@
 #include "bytes.h"
 #include "create.h"
 #include "vhd-format.h"
+#include "vhd-locator.h"
 
 enum { FEATURES_RESERVED = 2, CREATOR_VERSION = 0x000a0000 };
 
@@ -25,7 +26,9 @@ static void footer_init(struct vhd_footer *f, const struct vhd_create_options *o
 		.original_size = o->virtual_size,
 		.current_size = o->virtual_size,
 		.geometry = vhd_geometry(o->virtual_size / VHD_SECTOR),
-		.type = o->type == VHD_TYPE_FIXED ? VHD_DISK_FIXED : VHD_DISK_DYNAMIC,
+		.type = o->type == VHD_TYPE_FIXED   ? VHD_DISK_FIXED :
+			o->type == VHD_TYPE_DYNAMIC ? VHD_DISK_DYNAMIC :
+						      VHD_DISK_DIFFERENCING,
 	};
 	if (o->id)
 		memcpy(f->id, o->id, sizeof(f->id));
@@ -33,7 +36,7 @@ static void footer_init(struct vhd_footer *f, const struct vhd_create_options *o
 		vhd_random_id(f->id);
 }
 
-/* Footer copy, header, table, footer. */
+/* Footer copy, header, table, locators, footer. */
 static int dynamic_create(const struct create_context *create, const uint8_t *footer,
 			  uint32_t block_size)
 {
@@ -43,20 +46,20 @@ static int dynamic_create(const struct create_context *create, const uint8_t *fo
 		.bat_entries = (uint32_t)((o->virtual_size + block_size - 1) / block_size),
 		.block_size = block_size,
 	};
-	uint64_t bat_end = header.bat_offset + vhd_bat_size(header.bat_entries);
+	uint64_t end = header.bat_offset + vhd_bat_size(header.bat_entries);
 	uint8_t bytes[VHD_HEADER_SIZE];
 	uint8_t unused[4096];
 	int ret = vhd_create_write(create, footer, VHD_FOOTER_SIZE, 0);
 
+	memset(unused, 0xff, sizeof(unused));
+	for (uint64_t at = header.bat_offset; !ret && at < end; at += sizeof(unused))
+		ret = vhd_create_write(create, unused, min_u64(sizeof(unused), end - at), at);
+	if (!ret && o->type == VHD_TYPE_DIFFERENCING)
+		ret = vhd_locators_create(create, &header, &end);
 	vhd_header_build(bytes, &header);
 	if (!ret)
 		ret = vhd_create_write(create, bytes, sizeof(bytes), VHD_FOOTER_SIZE);
-	memset(unused, 0xff, sizeof(unused));
-	for (uint64_t at = header.bat_offset; !ret && at < bat_end; at += sizeof(unused))
-		ret = vhd_create_write(create, unused, min_u64(sizeof(unused), bat_end - at), at);
-	if (ret)
-		return ret;
-	return vhd_create_write(create, footer, VHD_FOOTER_SIZE, bat_end);
+	return ret ? ret : vhd_create_write(create, footer, VHD_FOOTER_SIZE, end);
 }
 
 static int fixed_create(const struct create_context *create, const uint8_t *footer)
@@ -102,9 +105,6 @@ int vhd_vhd_create(const struct create_context *create)
 	vhd_footer_build(bytes, &footer);
 	if (o->type == VHD_TYPE_FIXED)
 		return fixed_create(create, bytes);
-	if (o->type != VHD_TYPE_DYNAMIC)
-		return vhd_fail(create->err, -ENOTSUP, "a %s VHD cannot be created",
-				vhd_type_name(o->type));
 	ret = block_size_check(create, block_size);
 	return ret ? ret : dynamic_create(create, bytes, block_size);
 }

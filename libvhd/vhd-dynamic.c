@@ -17,17 +17,6 @@
 
 enum { DATA_ALIGN = 4096 };
 
-struct dynamic {
-	struct vhd_layout layout;
-	uint8_t footer[VHD_FOOTER_SIZE];
-	uint64_t end;	    /* of metadata and blocks */
-	bool tail_fresh;    /* behind end is nothing but the footer, or zeros */
-	uint32_t *table;    /* as it stands, or may stand, on disk: big-endian */
-	uint32_t *kept;	    /* blocks whose entry is not on disk yet */
-	uint32_t kept_count;
-	uint32_t staged;    /* the first so many of kept belong to the running flush */
-};
-
 /* The next place for a bitmap: the data behind it begins on a multiple of 4096. */
 static uint64_t dynamic_next(const struct dynamic *d)
 {
@@ -41,6 +30,13 @@ uint64_t vhd_dynamic_end(const struct vhd_layer *layer)
 	/* Exactly behind the last block: QEMU puts its next block's bitmap there
 	 * and takes what follows for zeros. */
 	return d->end;
+}
+
+const struct vhd_header *vhd_dynamic_header(const struct vhd_layer *layer)
+{
+	const struct dynamic *d = layer->state;
+
+	return &d->header;
 }
 
 static int footer_write(struct vhd_image *image, const struct vhd_layer *layer)
@@ -65,17 +61,19 @@ static int tail_cut(struct vhd_image *image, const struct vhd_layer *layer)
 	return ret;
 }
 
-/* The bitmap goes over the old footer; the footer's copy is what is good then. */
-static int block_write(struct vhd_image *image, const struct vhd_layer *layer, uint64_t place)
+/* The bitmap goes over the old footer; the footer's copy is what is good then. All
+ * ones in a dynamic image, once and for all: readers that obey the bitmap and
+ * readers that do not then see the same. */
+static int bitmap_write(struct vhd_image *image, const struct vhd_layer *layer, uint64_t place)
 {
 	const struct dynamic *d = layer->state;
-	uint8_t ones[4096];
+	uint8_t bits[4096];
 	int ret = 0;
 
-	memset(ones, 0xff, sizeof(ones));
-	for (uint32_t done = 0; !ret && done < d->layout.bitmap_size; done += sizeof(ones))
-		ret = vhd_file_write(image, layer->file, ones,
-				     min_u64(sizeof(ones), d->layout.bitmap_size - done),
+	memset(bits, layer->type == VHD_TYPE_DIFFERENCING ? 0 : 0xff, sizeof(bits));
+	for (uint32_t done = 0; !ret && done < d->layout.bitmap_size; done += sizeof(bits))
+		ret = vhd_file_write(image, layer->file, bits,
+				     min_u64(sizeof(bits), d->layout.bitmap_size - done),
 				     place + done);
 	return ret;
 }
@@ -87,18 +85,21 @@ static int dynamic_allocate(struct vhd_image *image, uint32_t block)
 	uint64_t place = dynamic_next(d);
 	uint64_t data = place + d->layout.bitmap_size;
 	uint64_t old_end = d->end;
-	int ret;
+	int ret = 0;
 
 	if (place / VHD_SECTOR >= VHD_BAT_UNUSED)
 		return -EFBIG;
-	ret = tail_cut(image, layer);
+	if (d->bits)
+		ret = vhd_bitmap_add(d, block);
+	if (!ret)
+		ret = tail_cut(image, layer);
 	if (ret)
 		return ret;
 	/* The footer first: it makes the file longer, or finds no space. */
 	d->end = data + d->layout.block_size;
 	ret = footer_write(image, layer);
 	if (!ret)
-		ret = block_write(image, layer, place);
+		ret = bitmap_write(image, layer, place);
 	if (ret) {
 		d->end = old_end;
 		d->tail_fresh = false;
@@ -106,7 +107,8 @@ static int dynamic_allocate(struct vhd_image *image, uint32_t block)
 		return ret;
 	}
 	d->kept[d->kept_count++] = block;
-	atomic_store_explicit(&layer->map[block], data | MAP_DATA, memory_order_release);
+	atomic_store_explicit(&layer->map[block], data | (d->bits ? MAP_PART : MAP_DATA),
+			      memory_order_release);
 	return 0;
 }
 
@@ -114,7 +116,7 @@ static bool dynamic_dirty(const struct vhd_layer *layer)
 {
 	const struct dynamic *d = layer->state;
 
-	return d->kept_count > 0;
+	return d->kept_count > 0 || d->marked_count > 0;
 }
 
 static void dynamic_stage(struct vhd_layer *layer)
@@ -122,6 +124,8 @@ static void dynamic_stage(struct vhd_layer *layer)
 	struct dynamic *d = layer->state;
 
 	d->staged = d->kept_count;
+	if (d->bits)
+		vhd_bitmap_stage(d);
 }
 
 static int block_compare(const void *a, const void *b)
@@ -146,9 +150,8 @@ static int table_write(struct vhd_image *image, const struct vhd_layer *layer, u
 			      d->layout.bat_offset + (uint64_t)start * VHD_SECTOR);
 }
 
-static int dynamic_commit(struct vhd_image *image)
+static int table_commit(struct vhd_image *image, struct vhd_layer *layer)
 {
-	struct vhd_layer *layer = &image->layers[0];
 	struct dynamic *d = layer->state;
 	uint32_t per_sector = VHD_SECTOR / sizeof(*d->table);
 	uint32_t first = 0;
@@ -177,10 +180,20 @@ static int dynamic_commit(struct vhd_image *image)
 	return 0;
 }
 
+static int dynamic_commit(struct vhd_image *image)
+{
+	struct vhd_layer *layer = &image->layers[0];
+	struct dynamic *d = layer->state;
+	int ret = table_commit(image, layer);
+
+	return ret || !d->bits ? ret : vhd_bitmap_commit(image, layer);
+}
+
 static void dynamic_free(struct vhd_layer *layer)
 {
 	struct dynamic *d = layer->state;
 
+	vhd_bitmap_fini(d);
 	free(d->table);
 	free(d->kept);
 	free(layer->map);
@@ -188,6 +201,8 @@ static void dynamic_free(struct vhd_layer *layer)
 }
 
 static const struct layer_ops dynamic_ops = {
+	.run = vhd_bitmap_run,
+	.written = vhd_bitmap_written,
 	.allocate = dynamic_allocate,
 	.dirty = dynamic_dirty,
 	.stage = dynamic_stage,
@@ -209,7 +224,8 @@ static int dynamic_new(const struct open_context *ctx, struct vhd_layer *layer,
 	d->table = calloc(entries, sizeof(*d->table));
 	d->kept = calloc(layout->blocks, sizeof(*d->kept));
 	layer->map = calloc(layout->blocks, sizeof(*layer->map));
-	if (!d->table || !d->kept || !layer->map)
+	if (!d->table || !d->kept || !layer->map ||
+	    (layer->type == VHD_TYPE_DIFFERENCING && vhd_bitmap_init(d)))
 		return vhd_fail(ctx->err, -ENOMEM, "no memory for %" PRIu32 " blocks",
 				layout->blocks);
 	return 0;
@@ -229,16 +245,19 @@ static int table_check(const struct open_context *ctx, struct dynamic *d)
 
 static void map_fill(struct vhd_layer *layer, const struct dynamic *d)
 {
+	uint64_t state = d->bits ? MAP_PART : MAP_DATA;
+
 	for (uint32_t i = 0; i < d->layout.blocks; i++) {
 		uint32_t sector = be32toh(d->table[i]);
 		uint64_t data = (uint64_t)sector * VHD_SECTOR + d->layout.bitmap_size;
 
-		atomic_init(&layer->map[i], sector == VHD_BAT_UNUSED ? MAP_NONE : data | MAP_DATA);
+		atomic_init(&layer->map[i], sector == VHD_BAT_UNUSED ? MAP_NONE : data | state);
 	}
 }
 
 int vhd_dynamic_load(const struct open_context *ctx, struct vhd_layer *layer,
-		     const struct vhd_layout *layout, const uint8_t *footer)
+		     const struct vhd_layout *layout, const struct vhd_header *header,
+		     const uint8_t *footer)
 {
 	struct dynamic *d;
 	int ret = dynamic_new(ctx, layer, layout);
@@ -246,6 +265,7 @@ int vhd_dynamic_load(const struct open_context *ctx, struct vhd_layer *layer,
 	if (ret)
 		return ret;
 	d = layer->state;
+	d->header = *header;
 	memcpy(d->footer, footer, sizeof(d->footer));
 	ret = vhd_file_read(ctx->image, layer->file, d->table, vhd_bat_size(layout->blocks),
 			    layout->bat_offset);

@@ -32,6 +32,16 @@ enum {
 	HEADER_BAT_ENTRIES = 28,
 	HEADER_BLOCK_SIZE = 32,
 	HEADER_CHECKSUM = 36,
+	HEADER_PARENT_ID = 40,
+	HEADER_PARENT_TIME = 56,
+	HEADER_PARENT_NAME = 64,
+	HEADER_LOCATORS = 576,
+
+	LOCATOR_SIZE = 24,
+	LOCATOR_CODE = 0,
+	LOCATOR_SPACE = 4,
+	LOCATOR_LENGTH = 8,
+	LOCATOR_OFFSET = 16,
 };
 
 #define FORMAT_VERSION 0x00010000u
@@ -170,7 +180,42 @@ void vhd_footer_build(uint8_t *bytes, const struct vhd_footer *f)
 	put_be32(bytes + FOOTER_CHECKSUM, vhd_checksum(bytes, VHD_FOOTER_SIZE, FOOTER_CHECKSUM));
 }
 
-int vhd_header_parse(const uint8_t *bytes, struct vhd_header *h, struct vhd_error *err)
+/* The space is in sectors by the specification and in bytes by most writers,
+ * Microsoft's among them: a number below 512 can only be the first. */
+static int locator_parse(const uint8_t *bytes, int index, struct vhd_locator *l,
+			 struct vhd_error *err)
+{
+	uint32_t space = get_be32(bytes + LOCATOR_SPACE);
+
+	l->code = get_be32(bytes + LOCATOR_CODE);
+	l->length = get_be32(bytes + LOCATOR_LENGTH);
+	l->offset = get_be64(bytes + LOCATOR_OFFSET);
+	l->space = space < VHD_SECTOR ? space * VHD_SECTOR : space;
+	if (l->code == VHD_LOCATOR_NONE)
+		return 0;
+	if (l->space % VHD_SECTOR || l->length > l->space || l->length > VHD_LOCATOR_MAX)
+		return vhd_fail(err, VHD_FAULT_LOCATOR,
+				"parent locator %d: %" PRIu32 " bytes in a space of %" PRIu32
+				", expected at most %u in a multiple of 512",
+				index, l->length, space, VHD_LOCATOR_MAX);
+	return 0;
+}
+
+static int header_parse_parent(const uint8_t *bytes, struct vhd_header *h, struct vhd_error *err)
+{
+	int ret = 0;
+
+	memcpy(h->parent_id, bytes + HEADER_PARENT_ID, sizeof(h->parent_id));
+	h->parent_time = get_be32(bytes + HEADER_PARENT_TIME);
+	memcpy(h->parent_name, bytes + HEADER_PARENT_NAME, sizeof(h->parent_name));
+	for (int i = 0; !ret && i < VHD_LOCATORS; i++)
+		ret = locator_parse(bytes + HEADER_LOCATORS + i * LOCATOR_SIZE, i,
+				    &h->locators[i], err);
+	return ret;
+}
+
+int vhd_header_parse(const uint8_t *bytes, bool differencing, struct vhd_header *h,
+		     struct vhd_error *err)
 {
 	uint32_t sum = vhd_checksum(bytes, VHD_HEADER_SIZE, HEADER_CHECKSUM);
 	char text[9];
@@ -188,6 +233,7 @@ int vhd_header_parse(const uint8_t *bytes, struct vhd_header *h, struct vhd_erro
 		return vhd_fail(err, VHD_FAULT_HEADER_VERSION,
 				"dynamic header: version is 0x%08" PRIx32 ", expected 0x00010000",
 				get_be32(bytes + HEADER_VERSION));
+	memset(h, 0, sizeof(*h));
 	h->bat_offset = get_be64(bytes + HEADER_BAT_OFFSET);
 	h->bat_entries = get_be32(bytes + HEADER_BAT_ENTRIES);
 	h->block_size = get_be32(bytes + HEADER_BLOCK_SIZE);
@@ -197,7 +243,7 @@ int vhd_header_parse(const uint8_t *bytes, struct vhd_header *h, struct vhd_erro
 				"dynamic header: block size is %" PRIu32
 				", expected a power of two from 512 to %u",
 				h->block_size, VHD_MAX_BLOCK);
-	return 0;
+	return differencing ? header_parse_parent(bytes, h, err) : 0;
 }
 
 void vhd_header_build(uint8_t *bytes, const struct vhd_header *h)
@@ -209,6 +255,17 @@ void vhd_header_build(uint8_t *bytes, const struct vhd_header *h)
 	put_be32(bytes + HEADER_VERSION, FORMAT_VERSION);
 	put_be32(bytes + HEADER_BAT_ENTRIES, h->bat_entries);
 	put_be32(bytes + HEADER_BLOCK_SIZE, h->block_size);
+	memcpy(bytes + HEADER_PARENT_ID, h->parent_id, sizeof(h->parent_id));
+	put_be32(bytes + HEADER_PARENT_TIME, h->parent_time);
+	memcpy(bytes + HEADER_PARENT_NAME, h->parent_name, sizeof(h->parent_name));
+	for (int i = 0; i < VHD_LOCATORS; i++) {
+		uint8_t *l = bytes + HEADER_LOCATORS + i * LOCATOR_SIZE;
+
+		put_be32(l + LOCATOR_CODE, h->locators[i].code);
+		put_be32(l + LOCATOR_SPACE, h->locators[i].space);
+		put_be32(l + LOCATOR_LENGTH, h->locators[i].length);
+		put_be64(l + LOCATOR_OFFSET, h->locators[i].offset);
+	}
 	put_be32(bytes + HEADER_CHECKSUM, vhd_checksum(bytes, VHD_HEADER_SIZE, HEADER_CHECKSUM));
 }
 

@@ -23,6 +23,8 @@
 #define VHD_DEFAULT_BLOCK    (2u << 20)
 #define VHD_MAX_BLOCKS	     (1u << 22) /* bounds the memory a file can ask for */
 #define VHD_LOCATORS	     8
+#define VHD_LOCATOR_MAX	     4096u /* bytes of a path in a locator */
+#define VHD_NAME_SIZE	     512u  /* bytes of the parent's name in the header */
 
 enum vhd_disk_type {
 	VHD_DISK_FIXED = 2,
@@ -51,10 +53,29 @@ struct vhd_footer {
 	uint8_t saved_state;
 };
 
+/* What a parent locator's platform code says its bytes are. */
+enum vhd_locator_code {
+	VHD_LOCATOR_NONE = 0,
+	VHD_LOCATOR_W2RU = 0x57327275, /* relative Windows path, UTF-16LE */
+	VHD_LOCATOR_W2KU = 0x57326b75, /* absolute Windows path, UTF-16LE */
+	VHD_LOCATOR_MACX = 0x4d616358, /* file URL, UTF-8 */
+};
+
+struct vhd_locator {
+	uint32_t code;
+	uint32_t space; /* bytes reserved in the file */
+	uint32_t length;
+	uint64_t offset;
+};
+
 struct vhd_header {
 	uint64_t bat_offset;
 	uint32_t bat_entries;
 	uint32_t block_size;
+	uint8_t parent_id[16];
+	uint32_t parent_time;
+	uint8_t parent_name[VHD_NAME_SIZE]; /* UTF-16BE */
+	struct vhd_locator locators[VHD_LOCATORS];
 };
 
 /* Cylinders, heads and sectors for a disk of @sectors sectors. */
@@ -68,8 +89,10 @@ uint32_t vhd_checksum(const uint8_t *bytes, size_t size, size_t skip);
 int vhd_footer_parse(const uint8_t *bytes, struct vhd_footer *footer, struct vhd_error *err);
 void vhd_footer_build(uint8_t *bytes, const struct vhd_footer *footer);
 
-/* Reads and checks the 1024 bytes at @bytes. 0 or enum vhd_fault. */
-int vhd_header_parse(const uint8_t *bytes, struct vhd_header *header, struct vhd_error *err);
+/* Reads and checks the 1024 bytes at @bytes, the fields of a parent if there is one
+ * (@differencing). 0 or enum vhd_fault. */
+int vhd_header_parse(const uint8_t *bytes, bool differencing, struct vhd_header *header,
+		     struct vhd_error *err);
 void vhd_header_build(uint8_t *bytes, const struct vhd_header *header);
 
 /* Bytes of the sector bitmap in front of each block. */
@@ -87,9 +110,10 @@ struct vhd_layout {
 	uint32_t block_size;
 	uint32_t bitmap_size;
 	uint64_t space_end;	/* blocks must end here: the footer's place or the file's end */
+	struct vhd_locator locators[VHD_LOCATORS];
 };
 
-/* Checks that header and table lie inside the file, apart from each other, and
+/* Checks that header, table and locators lie inside the file, apart from each other, and
  * cover the disk. 0 or enum vhd_fault. */
 int vhd_layout_check(const struct vhd_footer *footer, const struct vhd_header *header,
 		     uint64_t space_end, struct vhd_layout *layout, struct vhd_error *err);

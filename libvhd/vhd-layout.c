@@ -2,6 +2,7 @@
 /* Do the parts of a VHD with blocks lie where they may? */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bytes.h"
 #include "vhd-format.h"
@@ -12,7 +13,7 @@ struct region {
 	uint64_t end;
 };
 
-enum { REGIONS = 3 };
+enum { REGIONS = 3 + VHD_LOCATORS };
 
 static void layout_regions(const struct vhd_layout *l, struct region *r)
 {
@@ -21,6 +22,13 @@ static void layout_regions(const struct vhd_layout *l, struct region *r)
 				l->header_offset + VHD_HEADER_SIZE };
 	r[2] = (struct region){ "block allocation table", l->bat_offset,
 				l->bat_offset + vhd_bat_size(l->bat_entries) };
+	for (int i = 0; i < VHD_LOCATORS; i++) {
+		const struct vhd_locator *k = &l->locators[i];
+
+		r[3 + i] = (struct region){ "parent locator", k->offset, k->offset + k->space };
+		if (k->code == VHD_LOCATOR_NONE)
+			r[3 + i] = (struct region){ "nothing", 0, 0 };
+	}
 }
 
 static const struct region *region_hit(const struct region *regions, uint64_t start, uint64_t end)
@@ -29,6 +37,31 @@ static const struct region *region_hit(const struct region *regions, uint64_t st
 		if (start < regions[i].end && regions[i].start < end)
 			return &regions[i];
 	return NULL;
+}
+
+static int layout_check_locators(const struct vhd_header *h, const struct vhd_layout *l,
+				 struct vhd_error *err)
+{
+	for (int i = 0; i < VHD_LOCATORS; i++) {
+		const struct vhd_locator *k = &h->locators[i];
+		struct region fixed[REGIONS];
+		const struct region *hit;
+
+		if (k->code == VHD_LOCATOR_NONE)
+			continue;
+		if (k->offset > l->space_end || l->space_end - k->offset < k->space)
+			return vhd_fail(err, VHD_FAULT_LOCATOR,
+					"parent locator %d: offset is %" PRIu64
+					", expected %" PRIu32 " bytes before %" PRIu64,
+					i, k->offset, k->space, l->space_end);
+		layout_regions(l, fixed);
+		hit = region_hit(fixed, k->offset, k->offset + k->space);
+		if (hit)
+			return vhd_fail(err, VHD_FAULT_LOCATOR,
+					"parent locator %d at %" PRIu64 " lies over the %s at %" PRIu64,
+					i, k->offset, hit->name, hit->start);
+	}
+	return 0;
 }
 
 static int layout_check_header(const struct vhd_footer *f, uint64_t space_end,
@@ -91,7 +124,9 @@ int vhd_layout_check(const struct vhd_footer *f, const struct vhd_header *h, uin
 		.bitmap_size = vhd_bitmap_size(h->block_size),
 		.space_end = space_end,
 	};
-	return 0;
+	ret = layout_check_locators(h, l, err);
+	memcpy(l->locators, h->locators, sizeof(l->locators));
+	return ret;
 }
 
 /* The table's sector in the upper half, the block's number in the lower. */

@@ -10,6 +10,8 @@
 #include "vhd-dynamic.h"
 #include "vhd-format.h"
 
+enum { TAP_REVERSED_BITMAPS = 1 };
+
 /* The footer that counts and what was found on the way to it. */
 struct found {
 	struct vhd_footer footer;
@@ -158,9 +160,10 @@ static int fixed_open(const struct open_context *ctx, struct vhd_layer *layer,
 }
 
 static int header_read(const struct open_context *ctx, const struct vhd_layer *layer,
-		       const struct found *found, struct vhd_layout *layout)
+		       const struct found *found, struct vhd_header *header,
+		       struct vhd_layout *layout)
 {
-	struct vhd_header header;
+	bool differencing = found->footer.type == VHD_DISK_DIFFERENCING;
 	uint8_t bytes[VHD_HEADER_SIZE];
 	uint64_t offset = found->footer.data_offset;
 	int ret;
@@ -175,33 +178,39 @@ static int header_read(const struct open_context *ctx, const struct vhd_layer *l
 	if (ret)
 		return vhd_fail(ctx->err, ret, "cannot read the dynamic header at %" PRIu64,
 				offset);
-	ret = vhd_header_parse(bytes, &header, ctx->err);
+	ret = vhd_header_parse(bytes, differencing, header, ctx->err);
 	if (ret)
 		return ret;
-	return vhd_layout_check(&found->footer, &header, found->space_end, layout, ctx->err);
+	return vhd_layout_check(&found->footer, header, found->space_end, layout, ctx->err);
 }
 
 static int dynamic_open(const struct open_context *ctx, struct vhd_layer *layer,
 			const struct found *found)
 {
 	struct vhd_layout layout;
+	struct vhd_header header;
 	int ret;
 
-	if (found->footer.type == VHD_DISK_DIFFERENCING)
-		return vhd_fail(ctx->err, -ENOTSUP, "differencing VHD");
-	if (!ctx->image->read_only && layer->file->flags & VHD_FILE_BLOCK_DEVICE)
+	layer->type = found->footer.type == VHD_DISK_DIFFERENCING ? VHD_TYPE_DIFFERENCING :
+								    VHD_TYPE_DYNAMIC;
+	if (layer->type == VHD_TYPE_DIFFERENCING && memcmp(found->footer.creator, "tap", 4) == 0 &&
+	    found->footer.creator_version == TAP_REVERSED_BITMAPS)
 		return vhd_fail(ctx->err, -ENOTSUP,
-				"a dynamic VHD on a block device can only be read");
-	ret = header_read(ctx, layer, found, &layout);
+				"footer: creator is \"tap\" 0.1, whose bitmaps are in another order");
+	if (!ctx->read_only && layer->file->flags & VHD_FILE_BLOCK_DEVICE)
+		return vhd_fail(ctx->err, -ENOTSUP,
+				"a %s VHD on a block device can only be read",
+				vhd_type_name(layer->type));
+	ret = header_read(ctx, layer, found, &header, &layout);
 	if (ret)
 		return ret;
-	layer->type = VHD_TYPE_DYNAMIC;
-	return vhd_dynamic_load(ctx, layer, &layout, found->bytes);
+	memcpy(layer->parent_id, header.parent_id, sizeof(layer->parent_id));
+	return vhd_dynamic_load(ctx, layer, &layout, &header, found->bytes);
 }
 
 int vhd_vhd_open(const struct open_context *ctx, struct vhd_layer *layer)
 {
-	bool writable = !ctx->image->read_only;
+	bool writable = !ctx->read_only;
 	struct found found = { 0 };
 	uint64_t end;
 	int ret = footer_find(ctx, layer, &found);

@@ -71,6 +71,14 @@ enum {
 	 * less than its current size: what Virtual PC and QEMU show for images
 	 * of the creators "vpc " and "qemu". */
 	VHD_OPEN_CHS_SIZE = 1u << 4,
+	/* Only the file itself, without the parents of a differencing image:
+	 * what it does not hold reads as zeros. Needs VHD_OPEN_READ_ONLY. */
+	VHD_OPEN_NO_PARENT = 1u << 5,
+	/* A parent whose identity is not the one the child names is taken. */
+	VHD_OPEN_ANY_PARENT = 1u << 6,
+	/* A parent that was modified since the child was made is refused; without
+	 * this it is a warning, as copying a file changes its time. */
+	VHD_OPEN_STRICT = 1u << 7,
 };
 
 struct vhd_open_options {
@@ -89,11 +97,21 @@ struct vhd_open_options {
 	 * recovered from its copy, ...). NULL: not told. */
 	void (*warn)(void *opaque, const char *text);
 	void *warn_opaque;
+
+	/* The parent of a differencing image. NULL: where the image says, that is
+	 * by its relative path, then by its absolute one, then by the parent's
+	 * name in the image's own directory. Parents of the parent are always
+	 * looked for that way. */
+	const char *parent;
+	/* A parent that is found by what an image says must lie in or below this
+	 * directory, symbolic links followed. NULL: anywhere. An image from
+	 * somebody who is not trusted should get one. */
+	const char *parent_directory;
 };
 #define VHD_OPEN_OPTIONS_INIT { .size = sizeof(struct vhd_open_options) }
 
-/* Opens the image at @path; *@image is the caller's, for vhd_close().
- * @options may be NULL: any format, for writing. A regular file or a block
+/* Opens the image at @path, and all its parents, those read-only; *@image is the
+ * caller's, for vhd_close(). @options may be NULL: any format, for writing. A regular file or a block
  * device; a dynamic VHD on a block device can be read only.
  *
  * -EAGAIN: another process has the image open (exclusive against shared or
@@ -125,11 +143,17 @@ struct vhd_info {
 	bool can_discard;	/* discarded ranges read as zeros afterwards */
 	uint8_t id[16];		/* identity; all zero when the format has none (raw) */
 	char creator[5];	/* creator application as text, "" when there is none */
+	uint8_t parent_id[16];	/* of the parent a differencing image was made from */
 };
 #define VHD_INFO_INIT { .size = sizeof(struct vhd_info) }
 
 /* Fills @info as far as info->size says the caller knows it. Any thread. */
 VHD_API int vhd_get_info(struct vhd_image *image, struct vhd_info *info);
+
+/* The path of one of the chain's images, as it was opened: @depth 0 is the image
+ * itself, 1 its parent, up to info.chain_depth - 1. NULL beyond. Borrowed, lives as
+ * long as @image. */
+VHD_API const char *vhd_get_path(const struct vhd_image *image, uint32_t depth);
 
 /* The image's files, for an adapter that registers them with its loop. The
  * file is borrowed and lives as long as @image. @index < the count. */
@@ -147,11 +171,12 @@ struct vhd_create_options {
 	size_t size; /* sizeof(struct vhd_create_options) */
 	enum vhd_format format;	  /* not VHD_FORMAT_AUTO */
 	enum vhd_type type;
-	uint64_t virtual_size;	  /* bytes, a multiple of 512 */
+	uint64_t virtual_size;	  /* bytes, a multiple of 512; differencing: 0, the parent's */
 	uint32_t block_size;	  /* bytes; 0: the format's default (VHD: 2 MiB) */
 	uint32_t flags;		  /* VHD_CREATE_* */
 	const uint8_t *id;	  /* 16 bytes; NULL: random */
 	const int64_t *time;	  /* seconds since 1970; NULL: now */
+	const char *parent;	  /* differencing: the parent image, of the same format */
 };
 #define VHD_CREATE_OPTIONS_INIT { .size = sizeof(struct vhd_create_options) }
 
@@ -161,7 +186,7 @@ struct vhd_create_options {
  *
  * -EEXIST: @path is there and VHD_CREATE_OVERWRITE is not given. -EINVAL: an
  * option's value, named in @err->text. -ENOTSUP: a kind that cannot be made.
- * Other -errno: of the file system. Never an enum vhd_fault. */
+ * Other -errno: of the file system. enum vhd_fault: the parent cannot be opened. */
 VHD_API int vhd_create(const char *path, const struct vhd_create_options *options,
 		       struct vhd_error *err) VHD_MUST_CHECK;
 
@@ -206,6 +231,7 @@ struct vhd_request {
 		int iov;
 		int step;
 		size_t skip;
+		bool part;
 	} at;
 	struct iovec slice[VHD_REQUEST_IOVS];
 };

@@ -158,7 +158,7 @@ Test(header, names_what_is_wrong)
 		put_be32(bytes + rows[i].field, rows[i].value);
 		if (rows[i].fix_checksum)
 			put_be32(bytes + 36, vhd_checksum(bytes, 1024, 36));
-		fault = vhd_header_parse(bytes, &h, NULL);
+		fault = vhd_header_parse(bytes, false, &h, NULL);
 		cr_expect_eq(fault, rows[i].fault, "%s: %s", rows[i].name, vhd_fault_text(fault));
 	}
 }
@@ -195,7 +195,9 @@ Test(layout, refuses_what_overlaps_or_leaves_the_file)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct vhd_footer f = { .data_offset = rows[i].data_offset,
 					.current_size = rows[i].size };
-		struct vhd_header h = { rows[i].bat_offset, rows[i].entries, rows[i].block_size };
+		struct vhd_header h = { .bat_offset = rows[i].bat_offset,
+					.bat_entries = rows[i].entries,
+					.block_size = rows[i].block_size };
 		struct vhd_layout layout;
 		int fault = vhd_layout_check(&f, &h, rows[i].space_end, &layout, NULL);
 
