@@ -60,7 +60,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size % 512 == 0)
 		checksums_repair(bytes, size);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	options.flags = size > 600 && data[600] & 1 ? VHD_OPEN_READ_ONLY : 0;
+	/* A reserved byte of the footer's copy chooses how it is opened. */
+	if (size > 85 && data[85] & 1)
+		options.flags = VHD_OPEN_READ_ONLY;
+	if (size > 85 && data[85] & 2)
+		options.flags = VHD_OPEN_READ_ONLY | VHD_OPEN_NO_PARENT;
 	if (write(fd, bytes, size) == (ssize_t)size) {
 		int ret = vhd_open(path, &options, &image, &err);
 
