@@ -33,9 +33,9 @@ static uint32_t gpadl_header(const struct vmbus_guest_gpadl *gpadl, uint8_t *mes
 	};
 	struct vmbus_gpa_range range = {.byte_count = gpadl->len, .byte_offset = gpadl->offset};
 
-	free_copy(message, &header, sizeof(header));
-	free_copy(message + sizeof(header), &range, sizeof(range));
-	free_copy(message + sizeof(header) + sizeof(range), gpadl->pfns, 8 * pfns);
+	memcpy(message, &header, sizeof(header));
+	memcpy(message + sizeof(header), &range, sizeof(range));
+	memcpy(message + sizeof(header) + sizeof(range), gpadl->pfns, 8 * pfns);
 	return (uint32_t)(sizeof(header) + sizeof(range) + 8 * pfns);
 }
 
@@ -46,8 +46,8 @@ static uint32_t gpadl_body(const struct vmbus_guest_gpadl *gpadl, uint8_t *messa
 		.gpadl = gpadl->gpadl,
 	};
 
-	free_copy(message, &body, sizeof(body));
-	free_copy(message + sizeof(body), gpadl->pfns + gpadl->sent, 8 * pfns);
+	memcpy(message, &body, sizeof(body));
+	memcpy(message + sizeof(body), gpadl->pfns + gpadl->sent, 8 * pfns);
 	return (uint32_t)(sizeof(body) + 8 * pfns);
 }
 
@@ -60,7 +60,7 @@ int vmbus_guest_gpadl_post(struct vmbus_guest *guest, struct vmbus_guest_gpadl *
 
 	len = gpadl->sent ? gpadl_body(gpadl, message, pfns) : gpadl_header(gpadl, message, pfns);
 	err = vmbus_guest_post(guest, message, len);
-	if (err == -FREE_EAGAIN)
+	if (err == -EAGAIN)
 		return err;
 	gpadl->sent += pfns;
 	if (err || gpadl->sent == gpadl->count)
@@ -78,12 +78,12 @@ int vmbus_guest_gpadl_create(struct vmbus_guest_channel *channel, const uint64_t
 
 	if (!vmbus_guest_connected(channel) || channel->state == VMBUS_GUEST_CHANNEL_RESCINDED ||
 	    !len || offset >= VMBUS_PAGE_SIZE || !pfns)
-		return -FREE_EINVAL;
+		return -EINVAL;
 	gpadl = gpadl_slot(guest);
 	if (pages > GPADL_PAGES_MAX || !gpadl)
-		return -FREE_ENOSPC;
+		return -ENOSPC;
 	if (guest->unsent_len)
-		return -FREE_EAGAIN;
+		return -EAGAIN;
 
 	*handle = guest->next_gpadl++;
 	*gpadl = (struct vmbus_guest_gpadl){
@@ -92,7 +92,7 @@ int vmbus_guest_gpadl_create(struct vmbus_guest_channel *channel, const uint64_t
 	};
 	while (!err && gpadl->pfns)
 		err = vmbus_guest_gpadl_post(guest, gpadl);
-	return err == -FREE_EAGAIN ? 0 : err;
+	return err == -EAGAIN ? 0 : err;
 }
 
 int vmbus_guest_gpadl_teardown(struct vmbus_guest_channel *channel, uint32_t gpadl)
@@ -104,6 +104,6 @@ int vmbus_guest_gpadl_teardown(struct vmbus_guest_channel *channel, uint32_t gpa
 	};
 
 	if (!vmbus_guest_connected(channel) || vmbus_guest_gpadl_sending(channel->guest, gpadl))
-		return -FREE_EINVAL;
+		return -EINVAL;
 	return vmbus_guest_send(channel->guest, &message, sizeof(message));
 }

@@ -14,8 +14,8 @@ struct message {
 /* As much of the message as there is, the rest 0. */
 static void message_copy(const struct message *message, void *to, size_t size)
 {
-	free_zero(to, size);
-	free_copy(to, message->bytes, message->len < size ? message->len : size);
+	memset(to, 0, size);
+	memcpy(to, message->bytes, message->len < size ? message->len : size);
 }
 
 static struct vmbus_guest_channel *channel_slot(struct vmbus_guest *guest)
@@ -45,7 +45,7 @@ static int on_offer(struct vmbus_guest *guest, const struct message *message)
 		guest->ignored_offers++;
 		return 0;
 	}
-	free_zero(channel, sizeof(*channel));
+	memset(channel, 0, sizeof(*channel));
 	channel->state = VMBUS_GUEST_CHANNEL_OFFERED;
 	channel->guest = guest;
 	channel->offer = offer;
@@ -210,7 +210,7 @@ static int message_handle(struct vmbus_guest *guest, const struct message *messa
 		return VMBUS_FAULT_TRUNCATED;
 	if (message->len > VMBUS_MESSAGE_MAX)
 		return VMBUS_FAULT_OVERSIZED;
-	free_copy(&header, message->bytes, sizeof(header));
+	memcpy(&header, message->bytes, sizeof(header));
 	if (header.type == VMBUS_MSG_INVALID || header.type >= VMBUS_MSG_COUNT)
 		return VMBUS_FAULT_UNKNOWN_TYPE;
 	row = &rows[header.type];

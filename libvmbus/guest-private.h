@@ -3,11 +3,10 @@
 #ifndef GUEST_PRIVATE_H
 #define GUEST_PRIVATE_H
 
-#include <freestanding.h>
+#include <errno.h>
+#include <string.h>
 
 #include <vmbus/guest.h>
-
-#define HV_STATUS_INSUFFICIENT_MEMORY 0x0bu
 
 #define GUEST_CALL(guest, op, ...)                                                       \
 	do {                                                                             \

@@ -24,9 +24,9 @@ int vmbus_guest_post(struct vmbus_guest *guest, const void *message, uint32_t le
 		return 0;
 	case HV_STATUS_INSUFFICIENT_MEMORY:
 	case HV_STATUS_INSUFFICIENT_BUFFERS:
-		return -FREE_EAGAIN;
+		return -EAGAIN;
 	default:
-		return -FREE_EIO;
+		return -EIO;
 	}
 }
 
@@ -36,11 +36,11 @@ int vmbus_guest_send(struct vmbus_guest *guest, const void *message, size_t len)
 	int err;
 
 	if (guest->unsent_len)
-		return -FREE_EAGAIN;
+		return -EAGAIN;
 	err = vmbus_guest_post(guest, message, (uint32_t)len);
-	if (err != -FREE_EAGAIN)
+	if (err != -EAGAIN)
 		return err;
-	free_copy(guest->unsent, message, len);
+	memcpy(guest->unsent, message, len);
 	guest->unsent_len = (uint32_t)len;
 	return 0;
 }
@@ -139,13 +139,13 @@ int vmbus_guest_init(struct vmbus_guest *guest, const struct vmbus_guest_config 
 {
 	const struct vmbus_guest_ops *ops = config->ops;
 
-	free_zero(guest, sizeof(*guest));
+	memset(guest, 0, sizeof(*guest));
 	if (config->size < sizeof(*config) || !ops || ops->size < sizeof(*ops))
-		return -FREE_EINVAL;
+		return -EINVAL;
 	if (!ops->post || !ops->signal || !config->channels || !config->max_channels)
-		return -FREE_EINVAL;
+		return -EINVAL;
 	if (config->min_version > config->max_version)
-		return -FREE_EINVAL;
+		return -EINVAL;
 	guest->config = *config;
 	guest->next_gpadl = FIRST_GPADL;
 	connection_forget(guest);
@@ -155,7 +155,7 @@ int vmbus_guest_init(struct vmbus_guest *guest, const struct vmbus_guest_config 
 int vmbus_guest_connect(struct vmbus_guest *guest)
 {
 	connection_forget(guest);
-	return contact_try(guest, UINT64_MAX) ? 0 : -FREE_EIO;
+	return contact_try(guest, UINT64_MAX) ? 0 : -EIO;
 }
 
 int vmbus_guest_request_offers(struct vmbus_guest *guest)
@@ -163,7 +163,7 @@ int vmbus_guest_request_offers(struct vmbus_guest *guest)
 	struct vmbus_msg_header message = {.type = VMBUS_MSG_REQUEST_OFFERS};
 
 	if (guest->state != VMBUS_GUEST_CONNECTED)
-		return -FREE_EINVAL;
+		return -EINVAL;
 	return vmbus_guest_send(guest, &message, sizeof(message));
 }
 
@@ -180,7 +180,7 @@ int vmbus_guest_unload(struct vmbus_guest *guest)
 	int err;
 
 	if (guest->state != VMBUS_GUEST_CONNECTED)
-		return -FREE_EINVAL;
+		return -EINVAL;
 	err = vmbus_guest_send(guest, &message, sizeof(message));
 	if (err)
 		return err;
@@ -201,12 +201,12 @@ static int unsent_flush(struct vmbus_guest *guest)
 	if (!guest->unsent_len)
 		return 0;
 	err = vmbus_guest_post(guest, guest->unsent, guest->unsent_len);
-	if (err == -FREE_EAGAIN)
+	if (err == -EAGAIN)
 		return err;
 	guest->unsent_len = 0;
 	if (err && guest->state == VMBUS_GUEST_CONNECTING) {
 		vmbus_guest_contact_refused(guest);
-		return guest->unsent_len ? -FREE_EAGAIN : 0;
+		return guest->unsent_len ? -EAGAIN : 0;
 	}
 	if (!err && guest->state == VMBUS_GUEST_UNLOADING && guest->version < VMBUS_V1_1)
 		vmbus_guest_over(guest);
@@ -247,7 +247,7 @@ struct vmbus_guest_channel *vmbus_guest_find(struct vmbus_guest *guest, uint32_t
  * the guest, before the host has seen them. */
 static void ring_clear(const struct vmbus_ring_memory *ring)
 {
-	free_zero(ring->control, sizeof(*ring->control));
+	memset(ring->control, 0, sizeof(*ring->control));
 	ring->control->feature_bits = VMBUS_RING_FEATURE_PENDING_SIZE;
 }
 
@@ -270,7 +270,7 @@ static int open_send(struct vmbus_guest_channel *channel, uint32_t upstream_page
 	size_t len = guest->features & tail ? sizeof(message) : VMBUS_OPEN_SIZE_BASE;
 
 	if (user_data)
-		free_copy(message.user_defined, user_data, sizeof(message.user_defined));
+		memcpy(message.user_defined, user_data, sizeof(message.user_defined));
 	return vmbus_guest_send(guest, &message, len);
 }
 
@@ -284,13 +284,13 @@ int vmbus_guest_open(struct vmbus_guest_channel *channel, uint32_t gpadl,
 
 	if (!vmbus_guest_connected(channel) || channel->state != VMBUS_GUEST_CHANNEL_OFFERED ||
 	    !gpadl || vmbus_guest_gpadl_sending(guest, gpadl))
-		return -FREE_EINVAL;
+		return -EINVAL;
 	if (guest->unsent_len)
-		return -FREE_EAGAIN;
+		return -EAGAIN;
 	ring_clear(upstream);
 	ring_clear(downstream);
 	if (vmbus_tx_init(&channel->tx, upstream) || vmbus_rx_init(&channel->rx, downstream))
-		return -FREE_EINVAL;
+		return -EINVAL;
 	channel->gpadl = gpadl;
 	channel->state = VMBUS_GUEST_CHANNEL_OPENING;
 	err = open_send(channel, upstream->size / VMBUS_PAGE_SIZE + 1, target_vp, user_data);
@@ -307,9 +307,9 @@ int vmbus_guest_close(struct vmbus_guest_channel *channel)
 	int err;
 
 	if (!vmbus_guest_connected(channel))
-		return -FREE_EINVAL;
+		return -EINVAL;
 	if (channel->state != VMBUS_GUEST_CHANNEL_OPEN && !rescinded)
-		return -FREE_EINVAL;
+		return -EINVAL;
 	err = channel_message_send(channel, VMBUS_MSG_CLOSE_CHANNEL);
 	if (err)
 		return err;
@@ -329,7 +329,7 @@ int vmbus_guest_modify(struct vmbus_guest_channel *channel, uint32_t target_vp)
 
 	if (!vmbus_guest_connected(channel) || channel->state != VMBUS_GUEST_CHANNEL_OPEN ||
 	    channel->guest->version < VMBUS_V4_1)
-		return -FREE_EINVAL;
+		return -EINVAL;
 	return vmbus_guest_send(channel->guest, &message, sizeof(message));
 }
 
@@ -339,7 +339,7 @@ int vmbus_guest_release(struct vmbus_guest_channel *channel)
 	int err;
 
 	if (!vmbus_guest_connected(channel) || channel->state != VMBUS_GUEST_CHANNEL_RESCINDED)
-		return -FREE_EINVAL;
+		return -EINVAL;
 	err = channel_message_send(channel, VMBUS_MSG_RELID_RELEASED);
 	if (err)
 		return err;

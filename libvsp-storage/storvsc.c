@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The guest's end of the storage protocol, with Linux' drivers/scsi/storvsc_drv.c as the
  * model: its packet sizes, transaction ids and order of messages. Freestanding. */
-#include <freestanding.h>
+#include <errno.h>
+#include <string.h>
 
 #include <vsp/storvsc.h>
 
@@ -45,7 +46,7 @@ static int init_send(struct vsp_storvsc *storvsc, uint32_t operation, uint16_t a
 	struct vsp_storvsp_packet body;
 	int err;
 
-	free_zero(&body, sizeof(body));
+	memset(&body, 0, sizeof(body));
 	body.operation = operation;
 	body.flags = VSP_STORVSP_FLAG_COMPLETION;
 	body.u.version.version = argument; /* the sub-channel count lies there, too */
@@ -60,7 +61,7 @@ static int init_send(struct vsp_storvsc *storvsc, uint32_t operation, uint16_t a
 int vsp_storvsc_init(struct vsp_storvsc *storvsc, struct vmbus_guest_channel *channel,
 		     const struct vsp_storvsc *primary)
 {
-	free_zero(storvsc, sizeof(*storvsc));
+	memset(storvsc, 0, sizeof(*storvsc));
 	storvsc->channel = channel;
 	for (uint32_t i = 0; i < VSP_STORVSC_REQUESTS; i++)
 		storvsc->free_slots[i] = VSP_STORVSC_REQUESTS - 1 - i;
@@ -77,7 +78,7 @@ int vsp_storvsc_init(struct vsp_storvsc *storvsc, struct vmbus_guest_channel *ch
 int vsp_storvsc_create_sub_channels(struct vsp_storvsc *storvsc, uint16_t count)
 {
 	if (storvsc->state != VSP_STORVSC_READY || storvsc->waiting)
-		return -FREE_EINVAL;
+		return -EINVAL;
 	return init_send(storvsc, VSP_STORVSP_CREATE_SUB_CHANNELS, count);
 }
 
@@ -99,7 +100,7 @@ static void srb_fill(const struct vsp_storvsc *storvsc, const struct vsp_storvsc
 	srb->sense_length = v1 ? SRB_SENSE_V1 : VSP_SENSE_SIZE;
 	srb->direction = request->direction;
 	srb->transfer_length = request->len;
-	free_copy(srb->u.cdb, request->cdb, sizeof(request->cdb));
+	memcpy(srb->u.cdb, request->cdb, sizeof(request->cdb));
 	if (v1)
 		return;
 	srb->srb_flags = SRB_FLAG_DISABLE_SYNC_TRANSFER | direction_flags[request->direction];
@@ -113,9 +114,9 @@ static uint32_t ranges_fill(struct vsp_storvsc *storvsc, const struct vsp_storvs
 	struct vmbus_gpa_direct direct = {.range_count = 1};
 	struct vmbus_gpa_range range = {.byte_count = request->len, .byte_offset = request->offset};
 
-	free_copy(&storvsc->ranges[0], &direct, sizeof(direct));
-	free_copy(&storvsc->ranges[1], &range, sizeof(range));
-	free_copy(&storvsc->ranges[2], request->pfns, 8 * pages);
+	memcpy(&storvsc->ranges[0], &direct, sizeof(direct));
+	memcpy(&storvsc->ranges[1], &range, sizeof(range));
+	memcpy(&storvsc->ranges[2], request->pfns, 8 * pages);
 	return (uint32_t)(sizeof(direct) + sizeof(range)) + 8 * pages;
 }
 
@@ -129,10 +130,10 @@ int vsp_storvsc_submit(struct vsp_storvsc *storvsc, struct vsp_storvsc_request *
 
 	if (storvsc->state != VSP_STORVSC_READY || request->direction > VSP_SRB_NONE ||
 	    request->offset >= VMBUS_PAGE_SIZE || pages > VSP_STORVSC_PAGES)
-		return -FREE_EINVAL;
+		return -EINVAL;
 	if (storvsc->in_flight == VSP_STORVSC_REQUESTS)
-		return -FREE_EAGAIN;
-	free_zero(&body, sizeof(body));
+		return -EAGAIN;
+	memset(&body, 0, sizeof(body));
 	body.operation = VSP_STORVSP_EXECUTE_SRB;
 	body.flags = VSP_STORVSP_FLAG_COMPLETION;
 	srb_fill(storvsc, request, &body.u.srb);
@@ -141,7 +142,7 @@ int vsp_storvsc_submit(struct vsp_storvsc *storvsc, struct vsp_storvsc_request *
 	slot = storvsc->free_slots[VSP_STORVSC_REQUESTS - 1 - storvsc->in_flight];
 	err = packet_put(storvsc, &body, (uint64_t)slot + 1, ranges_len);
 	if (err)
-		return err == -FREE_EMSGSIZE ? -FREE_EINVAL : err;
+		return err == -EMSGSIZE ? -EINVAL : err;
 	request->slot = slot;
 	storvsc->requests[slot] = request;
 	storvsc->in_flight++;
@@ -233,7 +234,7 @@ static void request_answered(struct vsp_storvsc *storvsc, uint32_t slot,
 	request->srb_status = srb->srb_status;
 	request->scsi_status = srb->scsi_status;
 	request->sense_len = srb->srb_status & SRB_STATUS_SENSE ? sense_len : 0;
-	free_copy(request->sense, srb->u.sense, sizeof(request->sense));
+	memcpy(request->sense, srb->u.sense, sizeof(request->sense));
 	request->transferred = srb->transfer_length;
 	if (request->transferred > request->len)
 		request->transferred = request->len;
@@ -272,8 +273,8 @@ static bool packet_handle(struct vsp_storvsc *storvsc, const struct vmbus_packet
 {
 	struct vsp_storvsp_packet body;
 
-	free_zero(&body, sizeof(body));
-	free_copy(&body, packet->payload,
+	memset(&body, 0, sizeof(body));
+	memcpy(&body, packet->payload,
 		  packet->payload_len < sizeof(body) ? packet->payload_len : sizeof(body));
 	if (packet->type == VMBUS_PACKET_INBAND && packet->payload_len >= VSP_STORVSP_HEADER)
 		return notice_handle(storvsc, body.operation);
@@ -302,7 +303,7 @@ int vsp_storvsc_poll(struct vsp_storvsc *storvsc, unsigned int *packets)
 		*packets = count;
 	if (count)
 		vmbus_guest_commit(storvsc->channel);
-	if (err == -FREE_ENOBUFS)
+	if (err == -ENOBUFS)
 		return VMBUS_FAULT_OVERSIZED;
-	return err == -FREE_EAGAIN ? 0 : err;
+	return err == -EAGAIN ? 0 : err;
 }
