@@ -66,7 +66,7 @@ VMBUS_API void vmbus_shm_host_free(struct vmbus_shm_host *host);
 VMBUS_API struct vmbus_server *vmbus_shm_peer_server(struct vmbus_shm_peer *peer);
 VMBUS_API uint32_t vmbus_shm_peer_pid(const struct vmbus_shm_peer *peer);
 
-/* -- Guest ---------------------------------------------------------------- */
+/* -- Guest: one thread at a time ------------------------------------------ */
 
 struct vmbus_shm_guest; /* a connection to a host, with memory of its own */
 
@@ -94,28 +94,48 @@ VMBUS_API uint32_t vmbus_shm_guest_post(struct vmbus_shm_guest *guest, uint32_t 
 VMBUS_API void vmbus_shm_guest_signal(struct vmbus_shm_guest *guest, uint32_t connection_id);
 
 /* Guest RAM: page @pfn as the guest sees it; pages are handed out from a simple
- * allocator (never given back singly). Return NULL, or pages = 0, when out of memory. */
+ * allocator, neighbours, zeroed (never given back singly). Return NULL (no such page);
+ * 0 or -ENOMEM. */
 VMBUS_API void *vmbus_shm_guest_page(struct vmbus_shm_guest *guest, uint64_t pfn);
 VMBUS_API int vmbus_shm_guest_alloc(struct vmbus_shm_guest *guest, uint32_t pages, uint64_t *pfns)
 	VMBUS_MUST_CHECK;
-/* Maps a ring for the guest: pfns[0] control, then data, contiguously and twice. */
+/* Maps a ring for the guest: pfns[0] control, then data, contiguously and twice; until
+ * the guest is freed. Returns 0; -EINVAL (no such pages, or fewer than 2); -ENOMEM. */
 VMBUS_API int vmbus_shm_guest_map_ring(struct vmbus_shm_guest *guest, const uint64_t *pfns, uint32_t pages,
 				       struct vmbus_ring_memory *ring) VMBUS_MUST_CHECK;
 
-/* Waits for an interrupt on @vp: first spins while @idle (may be NULL) says nothing is
- * there, then sleeps up to @timeout_ms (-1: for ever). Takes one message, if there is one,
- * into @message (240 bytes; *@len = 0: none); channel event flags are cleared and
- * handed to @event one by one. Returns 0; -ETIMEDOUT; -EPIPE: the host is gone. */
+/* What vmbus_shm_guest_wait() asks and tells; any may be NULL. */
+struct vmbus_shm_wait {
+	/* While spinning: whether nothing has come. Memory only: signals are masked. */
+	bool (*idle)(void *arg);
+	/* Before sleeping: asks the host for signals (vmbus_rx_arm() of each ring). Returns
+	 * true if something came in between: do not sleep. */
+	bool (*arm)(void *arg);
+	/* A channel's event flag was set, and is cleared now. */
+	void (*event)(void *arg, uint32_t flag);
+	void *arg;
+};
+
+/* Waits for an interrupt on @vp: first spins (while that pays, see lib/spin.h), then
+ * sleeps up to @timeout_ms (-1: for ever). Takes one message, if there is one, into
+ * @message (240 bytes; *@len = 0: none), and all event flags. Returns 0: something came, or
+ * idle() or arm() say so; -ETIMEDOUT; -EPIPE: the host is gone, see
+ * vmbus_shm_guest_gone(); -EINVAL: no such processor. */
 VMBUS_API int vmbus_shm_guest_wait(struct vmbus_shm_guest *guest, uint32_t vp, int timeout_ms,
-				   bool (*idle)(void *arg), void (*event)(void *arg, uint32_t flag), void *arg,
-				   void *message, size_t *len) VMBUS_MUST_CHECK;
+				   const struct vmbus_shm_wait *wait, void *message, size_t *len)
+	VMBUS_MUST_CHECK;
+
+/* Why the host is gone, for people; NULL while it is there. */
+VMBUS_API const char *vmbus_shm_guest_gone(const struct vmbus_shm_guest *guest);
 
 /* What host and guest used so far, for benchmarks: the host answers for itself. */
 struct vmbus_shm_usage {
 	uint64_t host_cpu_ns, host_enters, host_sleeps, host_spin_ns;
-	uint64_t interrupts; /* raised by the host for channels */
+	uint64_t interrupts; /* raised by the host for this guest */
 	uint64_t doorbells;  /* rung by this guest */
+	uint64_t guest_sleeps, guest_spin_ns;
 };
+/* Returns 0 or -EPIPE. */
 VMBUS_API int vmbus_shm_guest_usage(struct vmbus_shm_guest *guest, struct vmbus_shm_usage *usage)
 	VMBUS_MUST_CHECK;
 

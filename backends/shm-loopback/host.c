@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+/* The listening socket. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "host-private.h"
+
+#define LISTEN_BACKLOG 64
+#define ACCEPTS_A_TIME 16
+#define ACCEPT_RETRY_NS 100000000u
+
+void vmbus_shm_host_log(struct vmbus_shm_host *host, const char *format, ...)
+{
+	char line[256];
+	va_list args;
+
+	if (!host->config.ops->log)
+		return;
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	host->config.ops->log(host->config.opaque, line);
+}
+
+/* -- Binding -------------------------------------------------------------- */
+
+static int address_fill(struct sockaddr_un *address, const char *path)
+{
+	size_t len = strlen(path);
+
+	if (!len || len >= sizeof(address->sun_path))
+		return -EINVAL;
+	memset(address, 0, sizeof(*address));
+	address->sun_family = AF_UNIX;
+	memcpy(address->sun_path, path, len);
+	return 0;
+}
+
+/* Whether a socket lies there that nobody listens on: its host was killed. */
+static bool socket_is_stale(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct stat st;
+	bool stale;
+
+	if (fd < 0)
+		return false;
+	stale = !lstat(address->sun_path, &st) && S_ISSOCK(st.st_mode) &&
+		connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
+		errno == ECONNREFUSED;
+	close(fd);
+	return stale;
+}
+
+static int socket_bind(int fd, const struct sockaddr_un *address)
+{
+	const struct sockaddr *generic = (const struct sockaddr *)address;
+
+	if (!bind(fd, generic, sizeof(*address)))
+		return 0;
+	if (errno != EADDRINUSE)
+		return -errno;
+	if (!socket_is_stale(address))
+		return -EADDRINUSE;
+	if (unlink(address->sun_path) && errno != ENOENT)
+		return -errno;
+	return bind(fd, generic, sizeof(*address)) ? -errno : 0;
+}
+
+static int host_listen(struct vmbus_shm_host *host, struct vmbus_error *err)
+{
+	struct sockaddr_un address;
+	struct stat st;
+	int fd, r = address_fill(&address, host->path);
+
+	if (r)
+		return vmbus_error_set(err, r, "%s: a socket's path has 1 to %zu characters", host->path,
+				       sizeof(address.sun_path) - 1);
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return vmbus_error_set(err, -errno, "socket: %m");
+	/* the mode of the file that bind makes */
+	r = fchmod(fd, 0600) ? -errno : socket_bind(fd, &address);
+	if (!r && (lstat(host->path, &st) || listen(fd, LISTEN_BACKLOG)))
+		r = -errno;
+	if (r) {
+		close(fd);
+		errno = -r;
+		return r == -EADDRINUSE
+			       ? vmbus_error_set(err, r, "%s: in use: stop the host there, or name "
+						 "another path", host->path)
+			       : vmbus_error_set(err, r, "%s: cannot listen: %m", host->path);
+	}
+	host->dev = st.st_dev;
+	host->ino = st.st_ino;
+	host->watch.fd = fd;
+	return 0;
+}
+
+/* -- Accepting ------------------------------------------------------------ */
+
+static void guest_turn_away(int fd)
+{
+	struct shm_reply reply = {.header.type = SHM_BYE, .text = "the host has no room for another guest"};
+
+	(void)vmbus_shm_send(fd, &reply, sizeof(reply), NULL, 0);
+	close(fd);
+}
+
+static void watch_closed(struct vmbus_watch *watch)
+{
+	struct vmbus_shm_host *host =
+		(struct vmbus_shm_host *)((char *)watch - offsetof(struct vmbus_shm_host, watch));
+
+	host->watching = false;
+	if (!host->stopping) { /* accept ran out of something: not again at once */
+		vmbus_loop_timer(host->config.loop, &host->retry, ACCEPT_RETRY_NS);
+		return;
+	}
+	close(watch->fd);
+	watch->fd = -1;
+	vmbus_shm_host_forget(host, NULL);
+}
+
+static void guest_waits(struct vmbus_watch *watch, uint32_t events)
+{
+	struct vmbus_shm_host *host =
+		(struct vmbus_shm_host *)((char *)watch - offsetof(struct vmbus_shm_host, watch));
+
+	(void)events;
+	for (int i = 0; i < ACCEPTS_A_TIME; i++) {
+		int fd = accept4(watch->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), r;
+
+		if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED || errno == EINTR))
+			return;
+		if (fd < 0) {
+			vmbus_shm_host_log(host, "cannot accept a guest: %m");
+			vmbus_loop_unwatch(host->config.loop, watch, watch_closed);
+			return;
+		}
+		if (host->peer_count >= host->config.max_guests) {
+			guest_turn_away(fd);
+			vmbus_shm_host_log(host, "a guest was turned away: there are %u",
+					   host->peer_count);
+			continue;
+		}
+		r = vmbus_shm_peer_new(host, fd);
+		if (r)
+			vmbus_shm_host_log(host, "a guest was turned away: %s", strerror(-r));
+	}
+}
+
+static void accept_again(struct vmbus_timer *timer)
+{
+	struct vmbus_shm_host *host =
+		(struct vmbus_shm_host *)((char *)timer - offsetof(struct vmbus_shm_host, retry));
+
+	if (vmbus_loop_watch(host->config.loop, &host->watch))
+		vmbus_loop_timer(host->config.loop, timer, ACCEPT_RETRY_NS);
+	else
+		host->watching = true;
+}
+
+/* -- Life ----------------------------------------------------------------- */
+
+static bool config_valid(const struct vmbus_shm_host_config *config)
+{
+	return config->size == sizeof(*config) && config->socket_path && config->loop &&
+	       config->ops && config->ops->size == sizeof(*config->ops) && config->ops->connected &&
+	       config->ops->disconnected && config->max_guests && config->max_memory;
+}
+
+/* A host that replaced us keeps its socket. */
+static void socket_unlink(struct vmbus_shm_host *host)
+{
+	struct stat st;
+
+	if (!lstat(host->path, &st) && st.st_dev == host->dev && st.st_ino == host->ino)
+		(void)unlink(host->path);
+}
+
+int vmbus_shm_host_new(const struct vmbus_shm_host_config *config, struct vmbus_shm_host **out,
+		       struct vmbus_error *err)
+{
+	struct vmbus_shm_host *host;
+	int r;
+
+	if (!config_valid(config))
+		return vmbus_error_set(err, -EINVAL, "shm host: incomplete configuration");
+	host = calloc(1, sizeof(*host));
+	if (host)
+		host->path = strdup(config->socket_path);
+	if (!host || !host->path) {
+		free(host);
+		return vmbus_error_set(err, -ENOMEM, "shm host: out of memory");
+	}
+	host->config = *config;
+	host->config.socket_path = host->path;
+	host->watch.ready = guest_waits;
+	host->watch.events = POLLIN;
+	host->watch.fd = -1;
+	host->retry.fire = accept_again;
+	LIST_INIT(&host->peers);
+	r = host_listen(host, err);
+	if (!r && (r = vmbus_loop_watch(config->loop, &host->watch)))
+		vmbus_error_set(err, r, "%s: cannot watch the socket", host->path);
+	if (r) {
+		socket_unlink(host);
+		vmbus_shm_host_free(host);
+		return r;
+	}
+	host->watching = true;
+	*out = host;
+	return 0;
+}
+
+static void host_stopped(struct vmbus_task *task)
+{
+	struct vmbus_shm_host *host =
+		(struct vmbus_shm_host *)((char *)task - offsetof(struct vmbus_shm_host, stopped_task));
+
+	host->stopped(host->stopped_opaque);
+}
+
+void vmbus_shm_host_stop(struct vmbus_shm_host *host, void (*done)(void *opaque), void *opaque)
+{
+	struct vmbus_shm_peer *peer, *next;
+
+	if (host->stopping)
+		return;
+	host->stopping = true;
+	host->stopped = done;
+	host->stopped_opaque = opaque;
+	host->stopped_task.fn = host_stopped;
+	socket_unlink(host);
+	vmbus_loop_timer_cancel(host->config.loop, &host->retry);
+	if (host->watching)
+		vmbus_loop_unwatch(host->config.loop, &host->watch, watch_closed);
+	for (peer = LIST_FIRST(&host->peers); peer; peer = next) {
+		next = LIST_NEXT(peer, link);
+		vmbus_shm_peer_close(peer, "the host stops");
+	}
+	vmbus_shm_host_forget(host, NULL);
+}
+
+void vmbus_shm_host_forget(struct vmbus_shm_host *host, struct vmbus_shm_peer *peer)
+{
+	if (peer) {
+		LIST_REMOVE(peer, link);
+		host->peer_count--;
+		free(peer);
+	}
+	if (!host->stopping || host->watching || host->peer_count || host->told)
+		return;
+	host->told = true;
+	vmbus_loop_post(host->config.loop, &host->stopped_task);
+}
+
+void vmbus_shm_host_free(struct vmbus_shm_host *host)
+{
+	if (!host)
+		return;
+	if (host->watch.fd >= 0)
+		close(host->watch.fd);
+	free(host->path);
+	free(host);
+}

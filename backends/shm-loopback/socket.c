@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "protocol.h"
+
+union fd_control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(int) * SHM_FDS_MAX)];
+};
+
+int vmbus_shm_send(int fd, const void *data, size_t len, const int *fds, unsigned int fd_count)
+{
+	struct iovec iov = {(void *)(uintptr_t)data, len};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	union fd_control control = {0};
+	struct cmsghdr *cmsg = &control.align;
+
+	if (fd_count) {
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
+		memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * fd_count);
+	}
+	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* The kernel installs what fits and says MSG_CTRUNC when there was more. */
+static unsigned int control_fds(struct msghdr *msg, int *fds)
+{
+	struct cmsghdr *cmsg;
+	unsigned int count = 0;
+
+	for (cmsg = CMSG_FIRSTHDR(msg); cmsg; cmsg = CMSG_NXTHDR(msg, cmsg)) {
+		size_t n = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS)
+			continue;
+		memcpy(fds + count, CMSG_DATA(cmsg), n * sizeof(int));
+		count += (unsigned int)n;
+	}
+	return count;
+}
+
+ssize_t vmbus_shm_recv(int fd, void *data, size_t size, int *fds, unsigned int *fd_count)
+{
+	struct iovec iov = {data, size};
+	union fd_control control;
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.bytes,
+			     .msg_controllen = sizeof(control.bytes)};
+	ssize_t len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	*fd_count = 0;
+	if (len < 0)
+		return errno == ECONNRESET ? 0 : -errno;
+	*fd_count = control_fds(&msg, fds);
+	if (!(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return len;
+	while (*fd_count)
+		close(fds[--*fd_count]);
+	return -EPROTO;
+}
