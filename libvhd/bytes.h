@@ -55,6 +55,11 @@ static inline uint64_t round_up(uint64_t v, uint64_t align)
 	return (v + align - 1) & ~(align - 1);
 }
 
+static inline uint64_t round_down(uint64_t v, uint64_t align)
+{
+	return v & ~(align - 1);
+}
+
 static inline uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "extent.h"
 
+#include <errno.h>
+#include <unistd.h>
+
 #include "bytes.h"
 
 enum { SECTOR = 512 };
@@ -138,4 +141,51 @@ void vhd_extent_written(struct vhd_image *image, uint64_t offset, uint64_t end)
 	if (count > 0)
 		layer->ops->written(image, (uint32_t)(offset >> layer->block_shift),
 				    (uint32_t)((offset & mask) / SECTOR), (uint32_t)count);
+}
+
+/* Files without a map are sparse where nothing was written: the file system knows. */
+static void extent_find_hole(const struct vhd_layer *layer, struct vhd_extent *e)
+{
+	off_t start = (off_t)e->file_offset;
+	off_t end = start + (off_t)e->length;
+	off_t data = lseek(layer->file->fd, start, SEEK_DATA);
+	off_t hole;
+
+	if (data < 0 && errno != ENXIO)
+		return;
+	if (data < 0 || data > end)
+		data = end;
+	data = (off_t)round_down((uint64_t)data, SECTOR);
+	if (data > start) {
+		e->data = false;
+		e->length = (uint64_t)(data - start);
+		return;
+	}
+	hole = lseek(layer->file->fd, start, SEEK_HOLE);
+	if (hole > start && hole < end)
+		e->length = min_u64(e->length, round_up((uint64_t)(hole - start), SECTOR));
+}
+
+int vhd_get_extent(struct vhd_image *image, uint64_t offset, uint64_t length,
+		   struct vhd_extent *extent)
+{
+	uint64_t size = image->layers[0].size;
+	struct extent e;
+	int ret;
+
+	if (length == 0 || (offset | length) % SECTOR || offset > size || length > size - offset)
+		return -EINVAL;
+	ret = vhd_extent_find(image, offset, length, &e);
+	if (ret)
+		return ret;
+	*extent = (struct vhd_extent){
+		.offset = offset,
+		.length = e.length,
+		.depth = e.layer ? (uint32_t)(e.layer - image->layers) : image->layer_count,
+		.data = e.layer != NULL,
+		.file_offset = e.offset,
+	};
+	if (e.layer && !e.layer->map)
+		extent_find_hole(e.layer, extent);
+	return 0;
 }

@@ -155,6 +155,21 @@ VHD_API int vhd_get_info(struct vhd_image *image, struct vhd_info *info);
  * long as @image. */
 VHD_API const char *vhd_get_path(const struct vhd_image *image, uint32_t depth);
 
+/* One piece of the disk that is all alike. */
+struct vhd_extent {
+	uint64_t offset;      /* bytes, of the disk */
+	uint64_t length;      /* bytes */
+	uint32_t depth;	      /* which image of the chain holds it; chain_depth: none does */
+	bool data;	      /* false: reads as zeros, without looking */
+	uint64_t file_offset; /* in that image's file; 0 when it holds nothing there */
+};
+
+/* Describes the piece that begins at @offset: at most @length bytes of it. Holes of
+ * a raw or fixed image's file count as zeros. Any thread; what other threads write
+ * meanwhile may be seen or not. -EINVAL: range; -errno of reading a bitmap. */
+VHD_API int vhd_get_extent(struct vhd_image *image, uint64_t offset, uint64_t length,
+			   struct vhd_extent *extent) VHD_MUST_CHECK;
+
 /* The image's files, for an adapter that registers them with its loop. The
  * file is borrowed and lives as long as @image. @index < the count. */
 VHD_API uint32_t vhd_get_file_count(const struct vhd_image *image);

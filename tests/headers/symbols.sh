@@ -6,9 +6,9 @@ status=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-declared() { # the functions that headers mark as API
+declared() { # the functions and objects that headers mark as API
 	cat "$@" | tr '\n' ' ' |
-		grep -oE '(VMBUS|VSP|VHD)_API [^;({]*[ *]([a-z0-9_]+)\(' | sed 's/($//; s/.*[ *]//' | sort -u
+		grep -oE '(VMBUS|VSP|VHD)_API [^;({]*[ *]([a-z0-9_]+)[(;]' | sed 's/[(;]$//; s/.*[ *]//' | sort -u
 }
 
 check() { # library, its folder, its version script, its headers

@@ -1,0 +1,107 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# vhdtool from the outside: every command, exit codes, nothing left behind.
+tool=$PWD/$top_builddir/tools/vhdtool
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+status=0
+
+expect() { # exit code, then the command
+	want=$1
+	shift
+	"$@" >out 2>err
+	code=$?
+	[ $code -eq "$want" ] && return
+	echo "$*: exit code $code, expected $want"
+	cat out err
+	status=1
+}
+has() { # text in the output of the last command
+	cat out err | grep -q -- "$1" && return
+	echo "no \"$1\" in the output:"
+	cat out err
+	status=1
+}
+
+expect 0 "$tool" --help
+expect 2 "$tool"
+expect 2 "$tool" nonsense
+for command in $("$tool" --long-options); do
+	expect 0 "$tool" "$command" --help
+	for option in $("$tool" "$command" --long-options); do
+		has "$option"
+	done
+done
+
+# A raw disk with holes, data and a partly zero end.
+truncate -s 20M disk.raw
+for mib in 0 3 4 11 19; do
+	head -c 700000 /dev/urandom | dd of=disk.raw bs=1M seek=$mib conv=notrunc status=none
+done
+truncate -s 20M disk.raw
+expect 2 "$tool" info disk.raw
+has "--format=raw"
+expect 0 "$tool" convert -f raw disk.raw disk.vhd
+expect 0 "$tool" convert -f raw -t fixed disk.raw fixed.vhd
+expect 2 "$tool" convert -f raw disk.raw disk.vhd
+expect 0 "$tool" convert --force -f raw disk.raw disk.vhd -b 512k -T 3
+expect 0 "$tool" convert -O raw disk.vhd back.raw
+expect 0 cmp disk.raw back.raw
+expect 0 "$tool" compare -f raw disk.raw disk.vhd
+expect 0 "$tool" compare disk.vhd fixed.vhd
+has identical
+if command -v qemu-img >/dev/null; then
+	expect 0 qemu-img compare -f vpc -F raw disk.vhd disk.raw
+	expect 0 qemu-img compare -f vpc -F raw fixed.vhd disk.raw
+fi
+expect 0 "$tool" info disk.vhd
+has "512 KiB"
+expect 0 "$tool" map --json disk.vhd
+has '"zero": true'
+
+expect 0 "$tool" create --parent=disk.vhd child.vhd
+expect 0 "$tool" compare child.vhd disk.vhd
+expect 0 "$tool" info --json child.vhd
+has '"type": "differencing"'
+has disk.vhd
+mv disk.vhd moved.vhd
+expect 2 "$tool" info child.vhd
+has "--parent"
+expect 0 "$tool" info --parent=moved.vhd child.vhd
+expect 0 "$tool" info --alone child.vhd
+
+expect 0 "$tool" create a.vhd 64M --id=00112233-4455-6677-8899-aabbccddeeff --time=1700000000
+expect 0 "$tool" create b.vhd 64M --id=00112233-4455-6677-8899-aabbccddeeff --time=1700000000
+expect 0 cmp a.vhd b.vhd
+expect 2 "$tool" create a.vhd 64M
+expect 2 "$tool" create c.vhd 64M --id=nonsense
+expect 2 "$tool" create c.vhd 1000
+expect 0 "$tool" dump a.vhd
+has conectix
+has cxsparse
+expect 0 "$tool" dump --json a.vhd
+if command -v python3 >/dev/null; then
+	for command in info map check dump; do
+		"$tool" $command --json a.vhd >text
+		expect 0 python3 -c 'import json; json.load(open("text"))'
+	done
+fi
+
+expect 0 "$tool" check a.vhd
+printf damaged | dd of=a.vhd conv=notrunc status=none
+expect 3 "$tool" check a.vhd
+expect 0 "$tool" check --repair a.vhd
+expect 0 "$tool" check a.vhd
+printf '\0\0\0\1' | dd of=a.vhd bs=1 seek=1536 conv=notrunc status=none
+expect 1 "$tool" check a.vhd
+has "block 0"
+
+"$tool" convert --progress=3 -O raw fixed.vhd progress.raw 3>lines
+grep -q '^20971520/20971520$' lines || { echo "no last progress line"; status=1; }
+if ls -a | grep -q part; then
+	echo "something is left:"
+	ls -a
+	status=1
+fi
+exit $status

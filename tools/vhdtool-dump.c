@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT */
+/* vhdtool dump: the structures of a file as they stand there, right or wrong. */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "vhdtool.h"
+
+enum kind { TEXT, NUMBER, HEX, SIZE, UUID };
+
+struct field {
+	const char *name;
+	uint16_t offset, size;
+	enum kind kind;
+};
+
+static const struct field vhd_footer[] = {
+	{ "cookie", 0, 8, TEXT },	      { "features", 8, 4, HEX },
+	{ "version", 12, 4, HEX },	      { "data offset", 16, 8, HEX },
+	{ "time stamp", 24, 4, NUMBER },      { "creator", 28, 4, TEXT },
+	{ "creator version", 32, 4, HEX },    { "host os", 36, 4, TEXT },
+	{ "original size", 40, 8, SIZE },     { "current size", 48, 8, SIZE },
+	{ "cylinders", 56, 2, NUMBER },	      { "heads", 58, 1, NUMBER },
+	{ "sectors per track", 59, 1, NUMBER }, { "disk type", 60, 4, NUMBER },
+	{ "checksum", 64, 4, HEX },	      { "identity", 68, 16, UUID },
+	{ "saved state", 84, 1, NUMBER },     { NULL, 0, 0, 0 },
+};
+
+static const struct field vhd_header[] = {
+	{ "cookie", 0, 8, TEXT },	      { "data offset", 8, 8, HEX },
+	{ "table offset", 16, 8, NUMBER },    { "version", 24, 4, HEX },
+	{ "table entries", 28, 4, NUMBER },   { "block size", 32, 4, SIZE },
+	{ "checksum", 36, 4, HEX },	      { "parent identity", 40, 16, UUID },
+	{ "parent time stamp", 56, 4, NUMBER }, { NULL, 0, 0, 0 },
+};
+
+static const struct field vhd_locator[] = {
+	{ "platform code", 0, 4, TEXT },      { "data space", 4, 4, NUMBER },
+	{ "data length", 8, 4, NUMBER },      { "data offset", 16, 8, NUMBER },
+	{ NULL, 0, 0, 0 },
+};
+
+struct dump {
+	int fd;
+	uint64_t size;
+	bool as_json;
+	struct json json;
+};
+
+static uint64_t number_get(const uint8_t *p, unsigned size)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < size; i++)
+		v = v << 8 | p[i];
+	return v;
+}
+
+static const char *field_text(const struct field *f, const uint8_t *bytes, char *buf, size_t length)
+{
+	const uint8_t *p = bytes + f->offset;
+	uint64_t value = f->size <= 8 ? number_get(p, f->size) : 0;
+	char size[32];
+
+	switch (f->kind) {
+	case TEXT:
+		for (unsigned i = 0; i < f->size; i++)
+			buf[i] = isprint(p[i]) ? (char)p[i] : '.';
+		buf[f->size] = '\0';
+		break;
+	case NUMBER:
+		snprintf(buf, length, "%" PRIu64, value);
+		break;
+	case HEX:
+		snprintf(buf, length, "0x%0*" PRIx64, 2 * f->size, value);
+		break;
+	case SIZE:
+		snprintf(buf, length, "%" PRIu64 " (%s)", value,
+			 tool_size_text(value, size, sizeof(size)));
+		break;
+	case UUID:
+		tool_id_text(p, buf);
+		break;
+	}
+	return buf;
+}
+
+static void structure_print(struct dump *d, const char *name, uint64_t offset,
+			    const struct field *fields, const uint8_t *bytes)
+{
+	char buf[64];
+
+	if (d->as_json) {
+		json_begin(&d->json, NULL, '{');
+		json_string(&d->json, "structure", name);
+		json_number(&d->json, "offset", offset);
+	} else {
+		printf("%s at %" PRIu64 "\n", name, offset);
+	}
+	for (; fields->name; fields++) {
+		field_text(fields, bytes, buf, sizeof(buf));
+		if (d->as_json)
+			json_string(&d->json, fields->name, buf);
+		else
+			printf("  %-18s %s\n", fields->name, buf);
+	}
+	if (d->as_json)
+		json_end(&d->json, '}');
+}
+
+static bool bytes_get(const struct dump *d, uint8_t *bytes, size_t size, uint64_t offset)
+{
+	if (offset > d->size || d->size - offset < size)
+		return false;
+	return pread(d->fd, bytes, size, (off_t)offset) == (ssize_t)size;
+}
+
+/* Used entries only; a file may say it has as many as it likes. */
+static void table_print(struct dump *d, uint64_t offset, uint64_t entries)
+{
+	uint8_t bytes[4096];
+
+	if (d->as_json) {
+		json_begin(&d->json, NULL, '{');
+		json_string(&d->json, "structure", "block allocation table");
+		json_number(&d->json, "offset", offset);
+		json_begin(&d->json, "blocks", '{');
+	} else {
+		printf("block allocation table at %" PRIu64 ", block: offset in the file\n", offset);
+	}
+	for (uint64_t i = 0; i < entries; i++) {
+		uint64_t at = i * 4 % sizeof(bytes), value;
+		char name[24];
+
+		if (at == 0 && !bytes_get(d, bytes, sizeof(bytes), offset + i * 4) &&
+		    !(d->size - offset - i * 4 < sizeof(bytes) && offset + i * 4 < d->size &&
+		      bytes_get(d, bytes, d->size - offset - i * 4, offset + i * 4)))
+			break;
+		value = number_get(bytes + at, 4);
+		if (value == 0xffffffff)
+			continue;
+		snprintf(name, sizeof(name), "%" PRIu64, i);
+		if (d->as_json)
+			json_number(&d->json, name, value * 512);
+		else
+			printf("  %-18s %" PRIu64 "\n", name, value * 512);
+	}
+	if (d->as_json) {
+		json_end(&d->json, '}');
+		json_end(&d->json, '}');
+	}
+}
+
+static void header_dump(struct dump *d, uint64_t offset)
+{
+	uint8_t bytes[1024];
+
+	if (!bytes_get(d, bytes, sizeof(bytes), offset))
+		return;
+	structure_print(d, "dynamic header", offset, vhd_header, bytes);
+	for (unsigned i = 0; i < 8; i++) {
+		const uint8_t *l = bytes + 576 + 24 * i;
+		char name[32];
+
+		snprintf(name, sizeof(name), "parent locator %u", i);
+		if (number_get(l, 4))
+			structure_print(d, name, offset + 576 + 24 * i, vhd_locator, l);
+	}
+	table_print(d, number_get(bytes + 16, 8), number_get(bytes + 28, 4));
+}
+
+static bool vhd_dump(struct dump *d)
+{
+	uint8_t copy[512], end[512];
+	bool has_end = d->size >= 512 && bytes_get(d, end, 512, d->size - 512) &&
+		       memcmp(end, "conectix", 8) == 0;
+	bool fixed = has_end && number_get(end + 60, 4) == 2;
+	bool has_copy = !fixed && bytes_get(d, copy, 512, 0) && memcmp(copy, "conectix", 8) == 0;
+
+	if (has_copy)
+		structure_print(d, "footer copy", 0, vhd_footer, copy);
+	if (has_copy || (has_end && !fixed))
+		header_dump(d, number_get((has_copy ? copy : end) + 16, 8));
+	if (has_end)
+		structure_print(d, "footer", d->size - 512, vhd_footer, end);
+	return has_copy || has_end;
+}
+
+int tool_dump(const struct tool_options *o, char **arguments)
+{
+	struct dump d = { .as_json = o->json, .json = { .out = stdout } };
+	off_t end;
+	bool found;
+
+	d.fd = open(arguments[0], O_RDONLY | O_CLOEXEC);
+	end = d.fd < 0 ? -1 : lseek(d.fd, 0, SEEK_END);
+	if (end < 0)
+		return tool_fail("%s: %s", arguments[0], strerror(errno));
+	d.size = (uint64_t)end;
+	if (o->json)
+		json_begin(&d.json, NULL, '[');
+	found = vhd_dump(&d);
+	if (o->json)
+		json_end(&d.json, ']');
+	close(d.fd);
+	return found ? TOOL_OK : tool_fail("%s: no structure of a known format", arguments[0]);
+}
