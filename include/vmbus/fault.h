@@ -43,6 +43,7 @@ extern "C" {
 	X(BAD_RANGES, "bad-ranges", "GPA range list of a packet is malformed")           \
 	X(NO_COMPLETION, "no-completion", "request that asks for no completion")         \
 	X(BAD_REQUEST, "bad-request", "device request is malformed")                     \
+	X(BAD_SIGNAL, "bad-signal", "signal parameters out of range, or in use")          \
 	X(LIMIT, "limit", "a configured limit is reached")
 
 enum vmbus_fault {

@@ -1,0 +1,461 @@
+/* SPDX-License-Identifier: MIT */
+/* The mock's guest: what it sends, and its books of what it is owed. */
+#include <errno.h>
+#include <string.h>
+
+#include "mock.h"
+#include "server.h"
+
+/* -- What the guest is told ------------------------------------------------ */
+
+static struct mock_known *known_of(struct mock *m, uint32_t id)
+{
+	MOCK_CHECK(id >= 1 && id <= VMBUS_CHANNEL_MAX);
+	return &m->known[id];
+}
+
+/* Its id and its GUIDs are not held, and its primary is. */
+static void told_offer(struct mock *m, const struct mock_message *in)
+{
+	const struct vmbus_msg_offer *offer = &in->u.offer;
+	struct mock_known *known = known_of(m, offer->channel_id);
+	bool primary = offer->subchannel_index == 0;
+
+	MOCK_CHECK(!known->held);
+	for (uint32_t id = 1; id <= VMBUS_CHANNEL_MAX; id++) {
+		const struct vmbus_msg_offer *other = &m->known[id].offer;
+
+		if (!m->known[id].held || !vmbus_guid_equal(other->interface_id, offer->interface_id) ||
+		    !vmbus_guid_equal(other->instance_id, offer->instance_id))
+			continue;
+		MOCK_CHECK(other->subchannel_index != offer->subchannel_index);
+		primary |= other->subchannel_index == 0;
+	}
+	MOCK_CHECK(primary);
+	MOCK_CHECK(offer->monitor_allocated == 0 && offer->monitor_id == 255);
+	MOCK_CHECK(in->len == (m->version >= VMBUS_V1_1 ? 196 : VMBUS_OFFER_SIZE_V0));
+	if (m->version >= VMBUS_V1_1)
+		MOCK_CHECK(offer->is_dedicated_interrupt == 1 && offer->connection_id > 4);
+	memset(known, 0, sizeof(*known));
+	known->held = true;
+	known->offer = *offer;
+}
+
+static void told_rescind(struct mock *m, uint32_t id)
+{
+	struct mock_known *known = known_of(m, id);
+
+	MOCK_CHECK(known->offer.channel_id == id && !known->rescinded);
+	for (unsigned int i = 0; i < m->teardown_count; i++)
+		MOCK_CHECK(m->teardowns[i].channel_id != id || m->teardowns[i].cancelled);
+	MOCK_CHECK(known->modifies_owed == 0);
+	known->rescinded = true;
+	known->opens_owed = 0; /* it is their answer */
+}
+
+static void told_torndown(struct mock *m, uint32_t handle)
+{
+	for (unsigned int i = 0; i < m->teardown_count; i++)
+		if (m->teardowns[i].handle == handle) {
+			m->teardowns[i] = m->teardowns[--m->teardown_count];
+			return;
+		}
+	mock_fail(__FILE__, __LINE__, "GPADL_TORNDOWN that is not owed");
+}
+
+void mock_told(struct mock *m, const struct mock_message *in)
+{
+	const struct message_type *row = vmbus_message_type(in->u.header.type);
+
+	MOCK_CHECK(row && row->flags & HOST_TO_GUEST && in->len >= row->min_size);
+	MOCK_CHECK(in->u.header.padding == 0 && m->version >= row->first_version);
+	switch (in->u.header.type) {
+	case VMBUS_MSG_OFFER:
+		told_offer(m, in);
+		break;
+	case VMBUS_MSG_RESCIND_OFFER:
+		told_rescind(m, in->u.channel.channel_id);
+		break;
+	case VMBUS_MSG_OPEN_RESULT:
+		if (in->sint == VMBUS_SINT && in->u.open_result.open_id != 0)
+			MOCK_CHECK(known_of(m, in->u.open_result.channel_id)->opens_owed-- > 0);
+		break;
+	case VMBUS_MSG_MODIFY_CHANNEL_RESPONSE:
+		if (in->u.modified.status == 0)
+			MOCK_CHECK(known_of(m, in->u.modified.channel_id)->modifies_owed-- > 0);
+		break;
+	case VMBUS_MSG_GPADL_CREATED:
+		MOCK_CHECK(m->created_owed-- > 0);
+		break;
+	case VMBUS_MSG_GPADL_TORNDOWN:
+		told_torndown(m, in->u.torndown.gpadl);
+		break;
+	case VMBUS_MSG_VERSION_RESPONSE:
+		if (in->sint == VMBUS_SINT)
+			MOCK_CHECK(m->contacts_owed-- > 0);
+		break;
+	case VMBUS_MSG_UNLOAD_COMPLETE:
+		MOCK_CHECK(m->unloads_owed-- > 0);
+		break;
+	case VMBUS_MSG_ALLOFFERS_DELIVERED:
+		MOCK_CHECK(m->all_offers_owed);
+		m->all_offers_owed = false;
+		break;
+	default:
+		break;
+	}
+}
+
+/* -- What the guest asks ---------------------------------------------------- */
+
+static unsigned int assembling(const struct mock *m)
+{
+	const struct vmbus_gpadl *gpadl;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < GPADL_BUCKETS; i++)
+		LIST_FOREACH(gpadl, &m->server->gpadls[i], hash_link)
+			n += gpadl->state == GPADL_ASSEMBLING;
+	return n;
+}
+
+void mock_check_settled(struct mock *m)
+{
+	for (uint32_t id = 1; id <= VMBUS_CHANNEL_MAX; id++)
+		if (m->known[id].held)
+			MOCK_CHECK(m->known[id].opens_owed == 0 && m->known[id].modifies_owed == 0);
+	for (unsigned int i = 0; i < m->teardown_count; i++)
+		MOCK_CHECK(m->teardowns[i].cancelled);
+	MOCK_CHECK(m->created_owed == assembling(m));
+	MOCK_CHECK(m->contacts_owed == 0 && m->unloads_owed == 0 && !m->all_offers_owed);
+}
+
+/* A message that ended so was dropped without a word. */
+static bool dropped(int ret)
+{
+	return ret == -EAGAIN || ret == VMBUS_FAULT_WRONG_STATE || ret == VMBUS_FAULT_TRUNCATED ||
+	       ret == VMBUS_FAULT_WRONG_VERSION || ret == VMBUS_FAULT_BAD_CONNECTION ||
+	       ret == VMBUS_FAULT_OVERSIZED;
+}
+
+struct books {
+	struct mock_known *known;
+	unsigned int teardown_count, created_owed, contacts_owed, unloads_owed;
+	bool all_offers_owed;
+	uint32_t version;
+};
+
+static struct books books_close(struct mock *m)
+{
+	struct books old = {m->known,         m->teardown_count, m->created_owed, m->contacts_owed,
+			    m->unloads_owed, m->all_offers_owed, m->version};
+
+	m->known = m->spare;
+	m->spare = old.known;
+	memset(m->known, 0, (VMBUS_CHANNEL_MAX + 1) * sizeof(m->known[0]));
+	m->teardown_count = m->created_owed = m->contacts_owed = m->unloads_owed = 0;
+	m->all_offers_owed = false;
+	return old;
+}
+
+static void books_reopen(struct mock *m, struct books old)
+{
+	m->spare = m->known;
+	m->known = old.known;
+	m->teardown_count = old.teardown_count;
+	m->created_owed = old.created_owed;
+	m->contacts_owed = old.contacts_owed;
+	m->unloads_owed = old.unloads_owed;
+	m->all_offers_owed = old.all_offers_owed;
+	m->version = old.version;
+}
+
+void mock_reset(struct mock *m)
+{
+	books_close(m);
+	vmbus_server_reset(m->server);
+}
+
+/* INITIATE_CONTACT and UNLOAD: from here on only their answer is awaited, unless they are
+ * not taken. */
+static int post_ending(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+{
+	struct books old = books_close(m);
+	int ret;
+
+	if (msg->u.header.type == VMBUS_MSG_UNLOAD) {
+		m->unloads_owed = m->version >= VMBUS_V1_1;
+	} else {
+		m->contacts_owed = 1;
+		m->version = msg->u.contact.version;
+	}
+	ret = vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
+	if (ret)
+		books_reopen(m, old);
+	return ret;
+}
+
+static int post_released(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+{
+	uint32_t id = msg->u.channel.channel_id;
+	unsigned int before = assembling(m);
+	int ret = vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
+
+	if (ret)
+		return ret;
+	m->created_owed -= before - assembling(m);
+	for (unsigned int i = 0; i < m->teardown_count; i++)
+		m->teardowns[i].cancelled |= m->teardowns[i].channel_id == id;
+	m->known[id].held = false;
+	return ret;
+}
+
+static int post_counted(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len,
+			unsigned int *owed)
+{
+	int ret;
+
+	++*owed;
+	ret = vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
+	if (dropped(ret) || (ret == VMBUS_FAULT_BAD_CHANNEL && msg->u.header.type != VMBUS_MSG_GPADL_HEADER))
+		--*owed;
+	return ret;
+}
+
+static int post_open(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+{
+	struct mock_known *known = &m->known[msg->u.open.channel_id % (VMBUS_CHANNEL_MAX + 1)];
+	int ret = post_counted(m, connection_id, msg, len, &known->opens_owed);
+
+	if (known->rescinded)
+		known->opens_owed = 0;
+	return ret;
+}
+
+static int post_modify(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+{
+	struct mock_known *known = &m->known[msg->u.channel.channel_id % (VMBUS_CHANNEL_MAX + 1)];
+	int ret;
+
+	if (m->version < VMBUS_V5_3)
+		return vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
+	known->modifies_owed++;
+	ret = vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
+	if (ret)
+		known->modifies_owed--;
+	return ret;
+}
+
+static int post_teardown(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+{
+	unsigned int at = m->teardown_count++;
+	int ret;
+
+	MOCK_CHECK(at < MOCK_TEARDOWNS);
+	m->teardowns[at].channel_id = msg->u.gpadl_teardown.channel_id;
+	m->teardowns[at].handle = msg->u.gpadl_teardown.gpadl;
+	m->teardowns[at].cancelled = false;
+	ret = vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
+	if (ret)
+		m->teardown_count--;
+	return ret;
+}
+
+static int post_request_offers(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+{
+	bool before = m->all_offers_owed;
+	int ret;
+
+	m->all_offers_owed = true;
+	ret = vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
+	if (ret)
+		m->all_offers_owed = before;
+	return ret;
+}
+
+int mock_post(struct mock *m, uint32_t connection_id, const void *message, size_t len)
+{
+	struct message msg = {.len = len};
+
+	if (len > sizeof(msg.u) || len < sizeof(msg.u.header))
+		return vmbus_server_message(m->server, connection_id, message, len);
+	memcpy(&msg.u, message, len);
+	switch (msg.u.header.type) {
+	case VMBUS_MSG_INITIATE_CONTACT:
+	case VMBUS_MSG_UNLOAD:
+		return post_ending(m, connection_id, &msg, len);
+	case VMBUS_MSG_REQUEST_OFFERS:
+		return post_request_offers(m, connection_id, &msg, len);
+	case VMBUS_MSG_OPEN_CHANNEL:
+		return post_open(m, connection_id, &msg, len);
+	case VMBUS_MSG_MODIFY_CHANNEL:
+		return post_modify(m, connection_id, &msg, len);
+	case VMBUS_MSG_GPADL_HEADER:
+		return post_counted(m, connection_id, &msg, len, &m->created_owed);
+	case VMBUS_MSG_GPADL_TEARDOWN:
+		return post_teardown(m, connection_id, &msg, len);
+	case VMBUS_MSG_RELID_RELEASED:
+		return post_released(m, connection_id, &msg, len);
+	default:
+		return vmbus_server_message(m->server, connection_id, msg.u.bytes, len);
+	}
+}
+
+int mock_send(struct mock *m, uint32_t type, void *message, size_t len)
+{
+	struct vmbus_msg_header *header = message;
+
+	header->type = type;
+	header->padding = 0;
+	return mock_post(m, VMBUS_CONN_MESSAGE, message, len);
+}
+
+const struct mock_message *mock_next(struct mock *m)
+{
+	return m->inbox_read < m->inbox_count ? &m->inbox[m->inbox_read++ % MOCK_INBOX] : NULL;
+}
+
+const struct mock_message *mock_expect(struct mock *m, uint32_t type)
+{
+	const struct mock_message *in = mock_next(m);
+
+	if (!in)
+		mock_fail(__FILE__, __LINE__, vmbus_message_name(type));
+	if (in->u.header.type != type)
+		mock_fail(__FILE__, __LINE__, vmbus_message_name(in->u.header.type));
+	return in;
+}
+
+void mock_expect_none(struct mock *m)
+{
+	const struct mock_message *in = mock_next(m);
+
+	if (in)
+		mock_fail(__FILE__, __LINE__, vmbus_message_name(in->u.header.type));
+}
+
+/* -- Shorthands ----------------------------------------------------------- */
+
+int mock_simple(struct mock *m, uint32_t type)
+{
+	struct vmbus_msg_header header;
+
+	return mock_send(m, type, &header, sizeof(header));
+}
+
+int mock_channel(struct mock *m, uint32_t type, uint32_t channel_id)
+{
+	struct vmbus_msg_channel msg = {.channel_id = channel_id};
+
+	return mock_send(m, type, &msg, sizeof(msg));
+}
+
+int mock_contact(struct mock *m, uint32_t version)
+{
+	struct vmbus_msg_initiate_contact contact = {
+		.version = version,
+		.target_vp = 1,
+		.monitor_page_parent = 0x1000,
+		.monitor_page_child = 0x2000,
+	};
+
+	if (version >= VMBUS_V6_0)
+		contact.u.v5.features = m->features;
+	if (version >= VMBUS_V5_0)
+		contact.u.v5.sint = VMBUS_SINT;
+	else
+		contact.u.interrupt_page = 0x3000;
+	contact.header.type = VMBUS_MSG_INITIATE_CONTACT;
+	return mock_post(m, version >= VMBUS_V5_0 ? VMBUS_CONN_MESSAGE_MULTI : VMBUS_CONN_MESSAGE, &contact,
+			 m->features & VMBUS_FEATURE_CLIENT_ID ? sizeof(contact) :
+								 VMBUS_INITIATE_CONTACT_SIZE_BASE);
+}
+
+void mock_connect(struct mock *m, uint32_t version)
+{
+	const struct mock_message *in;
+
+	MOCK_CHECK(mock_contact(m, version) == 0);
+	mock_run(m);
+	in = mock_expect(m, VMBUS_MSG_VERSION_RESPONSE);
+	MOCK_CHECK(in->u.version.supported == 1 && in->u.version.connection_state == 0);
+	MOCK_CHECK(in->vp == (version >= VMBUS_V3_0 ? 1 : 0) && in->sint == VMBUS_SINT);
+}
+
+/* Handles that are multiples of each other share a bucket and nothing else. */
+int mock_gpadl(struct mock *m, uint32_t channel_id, uint32_t handle, uint64_t pfn, uint32_t pages)
+{
+	struct {
+		struct vmbus_msg_gpadl_header header;
+		uint64_t words[VMBUS_GPADL_HEADER_WORDS];
+	} VMBUS_PACKED header = {
+		.header = {.channel_id = channel_id,
+			   .gpadl = handle,
+			   .range_buflen = (uint16_t)(8 + 8 * pages),
+			   .range_count = 1},
+		.words = {(uint64_t)pages * VMBUS_PAGE_SIZE},
+	};
+	struct {
+		struct vmbus_msg_gpadl_body body;
+		uint64_t words[VMBUS_GPADL_BODY_WORDS];
+	} VMBUS_PACKED body = {.body = {.gpadl = handle}};
+	uint32_t done = 0, n = 1;
+	int ret;
+
+	for (; n < VMBUS_GPADL_HEADER_WORDS && done < pages; n++)
+		header.words[n] = pfn + done++;
+	ret = mock_send(m, VMBUS_MSG_GPADL_HEADER, &header, sizeof(header.header) + n * 8);
+	while (ret == 0 && done < pages) {
+		for (n = 0; n < VMBUS_GPADL_BODY_WORDS && done < pages; n++)
+			body.words[n] = pfn + done++;
+		ret = mock_send(m, VMBUS_MSG_GPADL_BODY, &body, sizeof(body.body) + n * 8);
+	}
+	return ret;
+}
+
+int mock_teardown(struct mock *m, uint32_t channel_id, uint32_t handle)
+{
+	struct vmbus_msg_gpadl_teardown msg = {.channel_id = channel_id, .gpadl = handle};
+
+	return mock_send(m, VMBUS_MSG_GPADL_TEARDOWN, &msg, sizeof(msg));
+}
+
+int mock_open(struct mock *m, uint32_t channel_id, uint32_t handle, uint32_t vp)
+{
+	struct vmbus_msg_open msg = {
+		.channel_id = channel_id,
+		.open_id = 0x1000 + channel_id,
+		.ring_gpadl = handle,
+		.target_vp = vp,
+		.downstream_page_offset = MOCK_RING_PAGES / 2,
+		.connection_id = 0x9000 + channel_id,
+		.event_flag = (uint16_t)(100 + channel_id),
+	};
+
+	return mock_send(m, VMBUS_MSG_OPEN_CHANNEL, &msg,
+			 m->features & VMBUS_FEATURE_GUEST_SIGNALS ? sizeof(msg) : VMBUS_OPEN_SIZE_BASE);
+}
+
+int mock_modify(struct mock *m, uint32_t channel_id, uint32_t vp)
+{
+	struct vmbus_msg_modify_channel msg = {.channel_id = channel_id, .target_vp = vp};
+
+	return mock_send(m, VMBUS_MSG_MODIFY_CHANNEL, &msg, sizeof(msg));
+}
+
+uint32_t mock_open_first(struct mock *m, uint32_t version)
+{
+	uint32_t id = 0;
+	const struct mock_message *in;
+
+	mock_connect(m, version);
+	MOCK_CHECK(mock_simple(m, VMBUS_MSG_REQUEST_OFFERS) == 0);
+	while ((in = mock_next(m)) && in->u.header.type == VMBUS_MSG_OFFER)
+		id = id ? id : in->u.offer.channel_id;
+	MOCK_CHECK(id && in && in->u.header.type == VMBUS_MSG_ALLOFFERS_DELIVERED);
+	MOCK_CHECK(mock_gpadl(m, id, 1, MOCK_RING_PFN, MOCK_RING_PAGES) == 0);
+	MOCK_CHECK(mock_expect(m, VMBUS_MSG_GPADL_CREATED)->u.created.status == 0);
+	MOCK_CHECK(mock_open(m, id, 1, 2) == 0);
+	MOCK_CHECK(mock_expect(m, VMBUS_MSG_OPEN_RESULT)->u.open_result.status == 0);
+	return id;
+}
