@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* Numbers of the Hypervisor Top-Level Functional Specification (TLFS) that a
+ * host needs; what lies in memory is in vmbus/wire.h. */
+#ifndef VMBUS_KVM_HV_H
+#define VMBUS_KVM_HV_H
+
+/* CPUID (TLFS 2.4) */
+#define HV_CPUID_FIRST 0x40000000u
+#define HV_CPUID_INTERFACE 0x40000001u
+#define HV_CPUID_VERSION 0x40000002u
+#define HV_CPUID_FEATURES 0x40000003u
+#define HV_CPUID_HINTS 0x40000004u
+#define HV_CPUID_LIMITS 0x40000005u
+#define HV_CPUID_LAST 0x40000006u /* hardware features */
+#define HV_CPUID_END 0x40010000u  /* no hypervisor's leaf is there or above */
+#define HV_INTERFACE_SIGNATURE 0x31237648u /* "Hv#1" */
+
+#define HV_ACCESS_TIME_REF_COUNT 0x0002u
+#define HV_ACCESS_SYNIC 0x0004u
+#define HV_ACCESS_HYPERCALL_MSRS 0x0020u
+#define HV_ACCESS_VP_INDEX 0x0040u
+#define HV_ACCESS_RESET 0x0080u
+#define HV_ACCESS_REFERENCE_TSC 0x0200u
+#define HV_ACCESS_FREQUENCY_MSRS 0x0800u
+#define HV_ACCESS_TSC_INVARIANT 0x8000u
+#define HV_POST_MESSAGES 0x10u
+#define HV_SIGNAL_EVENTS 0x20u
+#define HV_FREQUENCY_MSRS 0x0100u
+#define HV_CRASH_MSRS 0x0400u
+#define HV_HINT_RELAXED_TIMING 0x0020u
+#define HV_HINT_NO_AUTO_EOI 0x0200u
+
+/* MSRs (TLFS, appendix C) */
+#define HV_MSR_FIRST 0x40000000u
+#define HV_MSR_COUNT 0x200u
+#define HV_MSR_GUEST_OS_ID 0x40000000u
+#define HV_MSR_HYPERCALL 0x40000001u
+#define HV_MSR_VP_INDEX 0x40000002u
+#define HV_MSR_RESET 0x40000003u
+#define HV_MSR_TIME_REF_COUNT 0x40000020u
+#define HV_MSR_REFERENCE_TSC 0x40000021u
+#define HV_MSR_TSC_FREQUENCY 0x40000022u
+#define HV_MSR_APIC_FREQUENCY 0x40000023u
+#define HV_MSR_VP_ASSIST_PAGE 0x40000073u
+#define HV_MSR_SCONTROL 0x40000080u
+#define HV_MSR_SVERSION 0x40000081u
+#define HV_MSR_SIEFP 0x40000082u
+#define HV_MSR_SIMP 0x40000083u
+#define HV_MSR_EOM 0x40000084u
+#define HV_MSR_SINT0 0x40000090u
+#define HV_MSR_CRASH_P0 0x40000100u
+#define HV_MSR_CRASH_CTL 0x40000105u
+#define HV_MSR_TSC_INVARIANT_CONTROL 0x40000118u
+
+#define HV_CRASH_PARAMETERS 5u
+#define HV_CRASH_NOTIFY (1ull << 63)
+#define HV_ENABLE 1ull /* bit 0 of HYPERCALL, SCONTROL, SIEFP, SIMP, VP_ASSIST_PAGE */
+#define HV_HYPERCALL_LOCKED 2ull
+#define HV_SINT_MASKED (1ull << 16)
+#define HV_SINT_POLLING (1ull << 18)
+#define HV_SINT_VECTOR(sint) ((uint8_t)(sint))
+#define HV_SVERSION_VALUE 1u
+#define HV_APIC_HZ 1000000000ull /* KVM's local APIC timer */
+
+/* Hypercall input (TLFS 3.7) */
+#define HV_CONTROL_CODE(control) ((uint16_t)(control))
+#define HV_CONTROL_FAST (1ull << 16)
+#define HV_CONTROL_VARIABLE_HEADER 0x07fe0000ull
+#define HV_CONTROL_REPS 0x0fff0fff00000000ull
+#define HV_CONTROL_RESERVED 0xf000f000f8000000ull
+#define HV_CONNECTION_ID_MASK 0xffffffu
+
+#endif
