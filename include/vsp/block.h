@@ -32,15 +32,13 @@ enum vsp_block_op {
 
 struct vsp_block_request {
 	enum vsp_block_op op;
-	bool fua;          /* WRITE: durable before it is answered */
 	uint64_t offset;   /* bytes, a multiple of the logical sector */
 	uint64_t len;      /* bytes, likewise */
 	const struct iovec *iov; /* READ, WRITE: guest pages, exactly @len bytes; any alignment */
 	unsigned int iov_count;
 	/* 0 or -errno: -EIO, -ENOSPC, -EROFS, ... Called in the queue's thread. */
 	void (*done)(struct vsp_block_request *request, int result);
-	/* info.request_size bytes of the disk's own follow at this address */
-	void *disk_data;
+	void *disk_data; /* ops->request_size bytes of the disk's own, 16-byte aligned */
 };
 
 struct vsp_block_info {
@@ -51,13 +49,14 @@ struct vsp_block_info {
 	bool can_unmap;
 	bool unmap_zeroes;
 	uint32_t unmap_granularity; /* bytes; 0: unknown */
-	uint8_t id[16];             /* the disk's GUID, the same for the life of the disk */
-	char serial[32];            /* ASCII, may be empty */
+	uint8_t id[16];             /* unique, the same for the life of the disk; not zero */
 };
+
+#define VSP_BLOCK_REQUEST_MAX 1024u
 
 struct vsp_block_ops {
 	size_t size;         /* sizeof this struct */
-	size_t request_size; /* of the disk's own part of a request */
+	size_t request_size; /* of the disk's own part of a request, <= VSP_BLOCK_REQUEST_MAX */
 
 	void (*get_info)(void *disk, struct vsp_block_info *info); /* any thread */
 
@@ -76,8 +75,8 @@ struct vsp_block_ops {
  * share one. */
 struct vsp_disk;
 
-/* Takes @disk over: ops->close() is called with the last reference. Returns 0; -EINVAL;
- * -ENOMEM. */
+/* Takes @disk over: ops->close() is called with the last reference. Returns 0; -EINVAL (an op is
+ * missing, request_size too large, less than one sector); -ENOMEM: @disk stays the caller's. */
 VSP_API int vsp_disk_new(const struct vsp_block_ops *ops, void *disk, struct vsp_disk **out)
 	VMBUS_MUST_CHECK;
 VSP_API struct vsp_disk *vsp_disk_ref(struct vsp_disk *disk);
