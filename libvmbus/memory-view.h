@@ -9,7 +9,6 @@
 #include <vmbus/memory.h>
 
 /* Takes one more reference. */
-struct vmbus_view *vmbus_view_ref(struct vmbus_view *view);
 
 /* The file and the place in it of a page of guest memory; false if there is no
  * such page, or no file behind it. The fd is borrowed while @view is held. */

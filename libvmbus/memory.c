@@ -68,7 +68,7 @@ static void backing_put(struct backing *backing)
 	free(backing);
 }
 
-struct vmbus_view *vmbus_view_ref(struct vmbus_view *view)
+static struct vmbus_view *view_get(struct vmbus_view *view)
 {
 	ref_get(&view->refs);
 	return view;
@@ -125,7 +125,7 @@ struct vmbus_view *vmbus_mem_view(struct vmbus_mem *mem)
 	struct vmbus_view *view;
 
 	pthread_mutex_lock(&mem->lock);
-	view = vmbus_view_ref(mem->view);
+	view = view_get(mem->view);
 	pthread_mutex_unlock(&mem->lock);
 	return view;
 }

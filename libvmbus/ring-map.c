@@ -16,7 +16,6 @@
 #define RING_RUNS_MAX 8u
 
 struct ring_map {
-	struct vmbus_view *view;
 	uint8_t *base; /* 2 * size bytes, or NULL */
 	size_t size;
 	uint8_t *pages[]; /* of the data */
@@ -46,14 +45,15 @@ static bool run_map(uint8_t *at, size_t len, int fd, uint64_t offset)
 	       MAP_FAILED;
 }
 
-static bool runs_map(struct ring_map *map, const uint64_t *pfns, uint32_t pages)
+static bool runs_map(const struct vmbus_view *view, struct ring_map *map, const uint64_t *pfns,
+		     uint32_t pages)
 {
 	uint32_t done = 0;
 
 	for (uint32_t runs = 0; done < pages && runs < RING_RUNS_MAX; runs++) {
 		uint64_t offset;
 		int fd;
-		uint32_t n = run_length(map->view, pfns + done, pages - done, &fd, &offset);
+		uint32_t n = run_length(view, pfns + done, pages - done, &fd, &offset);
 		uint8_t *at = map->base + (size_t)done * VMBUS_PAGE_SIZE;
 		size_t len = (size_t)n * VMBUS_PAGE_SIZE;
 
@@ -66,21 +66,21 @@ static bool runs_map(struct ring_map *map, const uint64_t *pfns, uint32_t pages)
 
 /* Maps the data twice in a row if that can be done; only a lack of address space
  * is an error. */
-static int data_map(struct ring_map *map, const uint64_t *pfns, uint32_t pages)
+static int data_map(const struct vmbus_view *view, struct ring_map *map, const uint64_t *pfns, uint32_t pages)
 {
 	void *base = mmap(NULL, 2 * map->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (base == MAP_FAILED)
 		return -ENOMEM;
 	map->base = base;
-	if (!runs_map(map, pfns, pages)) {
+	if (!runs_map(view, map, pfns, pages)) {
 		munmap(base, 2 * map->size);
 		map->base = NULL;
 	}
 	return 0;
 }
 
-int vmbus_ring_map(struct vmbus_view *view, const uint64_t *pfns, uint32_t pages, bool paged,
+int vmbus_ring_map(const struct vmbus_view *view, const uint64_t *pfns, uint32_t pages, bool paged,
 		   struct vmbus_ring_memory *ring)
 {
 	uint32_t data_pages = pages - 1;
@@ -95,7 +95,6 @@ int vmbus_ring_map(struct vmbus_view *view, const uint64_t *pfns, uint32_t pages
 	map = calloc(1, sizeof(*map) + data_pages * sizeof(map->pages[0]));
 	if (!map)
 		return -ENOMEM;
-	map->view = view;
 	map->size = (size_t)data_pages * VMBUS_PAGE_SIZE;
 	for (uint32_t i = 0; i < data_pages; i++) {
 		map->pages[i] = vmbus_view_page(view, pfns[i + 1], true);
@@ -104,11 +103,10 @@ int vmbus_ring_map(struct vmbus_view *view, const uint64_t *pfns, uint32_t pages
 			return VMBUS_FAULT_BAD_GPA;
 		}
 	}
-	if (!paged && data_map(map, pfns + 1, data_pages)) {
+	if (!paged && data_map(view, map, pfns + 1, data_pages)) {
 		free(map);
 		return -ENOMEM;
 	}
-	vmbus_view_ref(view);
 	*ring = (struct vmbus_ring_memory){
 		.control = control,
 		.data = map->base,
@@ -127,7 +125,6 @@ void vmbus_ring_unmap(struct vmbus_ring_memory *ring)
 		return;
 	if (map->base)
 		munmap(map->base, 2 * map->size);
-	vmbus_view_unref(map->view);
 	free(map);
 	memset(ring, 0, sizeof(*ring));
 }

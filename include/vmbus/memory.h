@@ -127,10 +127,11 @@ VMBUS_API int vmbus_span_pin(const struct vmbus_view *view, const struct vmbus_s
 /* Maps one ring: @pfns[0] is the control page, the rest the data. Where every
  * page lies in regions with an fd the data is mapped contiguously and twice in
  * a row (wrap-around costs nothing), otherwise it is reached page by page
- * through the view: same behaviour. @paged forces the second form (tests).
- * Holds a reference on @view until vmbus_ring_unmap(). Returns 0;
+ * where the caller has it: same behaviour. @paged forces the second form (tests).
+ * No view is held, or no memory could be removed while a channel is open: the
+ * pages must be pinned (vmbus_mem_pin_pages) until vmbus_ring_unmap(). Returns 0;
  * VMBUS_FAULT_BAD_RING (fewer than 2 pages, or more than 1 GiB), VMBUS_FAULT_BAD_GPA; -ENOMEM. */
-VMBUS_API int vmbus_ring_map(struct vmbus_view *view, const uint64_t *pfns, uint32_t pages, bool paged,
+VMBUS_API int vmbus_ring_map(const struct vmbus_view *view, const uint64_t *pfns, uint32_t pages, bool paged,
 			     struct vmbus_ring_memory *ring) VMBUS_MUST_CHECK;
 VMBUS_API void vmbus_ring_unmap(struct vmbus_ring_memory *ring);
 
