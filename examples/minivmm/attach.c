@@ -3,30 +3,11 @@
  * the vCPUs, hand over exits, offer disks, serve channels in worker threads. */
 #include <errno.h>
 #include <poll.h>
-#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <vmbus/kvm.h>
-#include <vsp/storage.h>
-
-#include "vm.h"
-
-struct worker {
-	pthread_t thread;
-	struct vmbus_loop *loop;
-	sem_t ready;
-};
-
-struct attach {
-	struct vmbus_kvm *bus;
-	struct vmbus_watch dispatch;
-	struct vsp_storage *scsi;
-	unsigned int ides;
-	unsigned int workers, next_worker;
-	struct worker worker[];
-};
+#include "attach.h"
 
 static _Thread_local struct vmbus_loop *my_loop;
 
@@ -122,6 +103,8 @@ int attach_add_disk(struct vm *vm, const struct disk_option *option)
 	int err;
 
 	options.read_only = option->readonly;
+	if (option->format)
+		options.format = option->format;
 	err = vsp_disk_open(option->path, &options, &disk, &why);
 	if (err) {
 		fprintf(stderr, "minivmm: %s\n", why.text);
@@ -297,42 +280,4 @@ void attach_free(struct vm *vm)
 	vmbus_kvm_free(attach->bus);
 	workers_stop(attach);
 	free(attach);
-}
-
-int attach_stats(struct vm *vm, const char *path)
-{
-	struct vsp_storage_stats disk = {0};
-	struct vmbus_kvm_stats bus;
-	uint64_t exits = 0;
-	unsigned int i;
-	FILE *out = fopen(path, "w");
-
-	if (!out)
-		return -errno;
-	for (i = 0; i < vm->cpus; i++)
-		exits += vm->vcpu[i].exits;
-	vmbus_kvm_get_stats(vm->attach->bus, &bus);
-	if (vm->attach->scsi)
-		vsp_storage_get_stats(vm->attach->scsi, &disk);
-#define FIELD(name, value) fprintf(out, "  \"%s\": %llu,\n", name, (unsigned long long)(value))
-	fputs("{\n", out);
-	FIELD("exits", exits);
-	FIELD("exits_msr", bus.exits_msr);
-	FIELD("exits_hypercall", bus.exits_hypercall);
-	FIELD("exits_synic", bus.exits_synic);
-	FIELD("posts", bus.posts);
-	FIELD("signals_in", bus.signals_in);
-	FIELD("messages", bus.messages);
-	FIELD("flags", bus.flags);
-	FIELD("interrupts", bus.interrupts);
-	FIELD("reads", disk.reads);
-	FIELD("writes", disk.writes);
-	FIELD("flushes", disk.flushes);
-	FIELD("read_bytes", disk.read_bytes);
-	FIELD("write_bytes", disk.write_bytes);
-	FIELD("errors", disk.errors);
-#undef FIELD
-	fprintf(out, "  \"synic\": \"%s\"\n}\n",
-		vmbus_kvm_get_mode(vm->attach->bus) == VMBUS_KVM_KERNEL ? "kernel" : "user");
-	return fclose(out) ? -errno : 0;
 }

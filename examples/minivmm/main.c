@@ -22,15 +22,16 @@ static const char usage[] =
 	"  --append TEXT          kernel command line\n"
 	"  --memory MIB           guest RAM (default 512)\n"
 	"  --cpus N               1 to 8 (default 1)\n"
-	"  --disk FILE[,readonly][,lun=N][,ide]\n"
-	"                         an image in any format libvhd knows; repeat for more\n"
+	"  --disk FILE[,readonly][,lun=N][,ide][,format=F]\n"
+	"                         an image in any format libvhd knows; one without a\n"
+	"                         signature needs format=raw. Repeat for more\n"
 	"  --threads N            storage workers (default 1)\n"
 	"  --synic auto|kernel|user\n"
 	"                         whose SynIC: KVM's, or the library's own (default auto)\n"
 	"  --ata FILE             a raw image on an emulated ATA disk at port 0x1f0\n"
 	"  --stats-json FILE      counters, written at the end\n"
 	"  --control FILE         a FIFO to read commands from, one a line:\n"
-	"                         add FILE[,readonly][,lun=N] | remove N | reset | quit\n"
+	"                         add FILE[,readonly][,lun=N][,format=F] | remove N | reset | quit\n"
 	"\n"
 	"The console is standard input and output. Exit status 0 after a power-off.\n";
 
@@ -66,6 +67,8 @@ int disk_option_parse(char *text, struct disk_option *disk)
 			disk->readonly = true;
 		} else if (!strcmp(part, "ide")) {
 			disk->ide = true;
+		} else if (!strncmp(part, "format=", 7)) {
+			disk->format = part + 7;
 		} else if (!strncmp(part, "lun=", 4)) {
 			unsigned long lun = strtoul(part + 4, &end, 10);
 

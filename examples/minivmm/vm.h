@@ -8,6 +8,7 @@
  *   ports.c   serial port, clock, power-off, reset
  *   ata.c     an emulated ATA disk, register by register, for comparison
  *   attach.c  all that libvmbus needs: the SynIC, disks, the storage threads
+ *   stats.c   counters
  *
  * Threads: main's runs the control loop; one a vCPU; one a storage worker. */
 #ifndef MINIVMM_VM_H
@@ -131,7 +132,7 @@ void ata_access(struct ata *ata, bool out, uint16_t reg, void *data, uint8_t siz
 
 /* attach.c: what a VMM has to do for libvmbus */
 struct disk_option {
-	const char *path;
+	const char *path, *format;
 	bool readonly, ide;
 	uint8_t lun;
 };

@@ -26,6 +26,7 @@
 #define MSR_GUEST_OS_ID 0x40000000u
 #define MSR_HYPERCALL 0x40000001u
 #define MSR_VP_INDEX 0x40000002u
+#define MSR_TIME_REF_COUNT 0x40000020u
 #define MSR_SCONTROL 0x40000080u
 #define MSR_SVERSION 0x40000081u
 #define MSR_SIEFP 0x40000082u
@@ -48,14 +49,6 @@ static inline uint8_t inb(uint16_t port)
 
 	__asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
 	return value;
-}
-
-static inline uint64_t tsc(void)
-{
-	uint32_t low, high;
-
-	__asm__ volatile("rdtsc" : "=a"(low), "=d"(high));
-	return (uint64_t)high << 32 | low;
 }
 
 void cpuid(uint32_t leaf, uint32_t regs[4]);
@@ -110,6 +103,6 @@ bool scsi_flush(uint8_t lun);
 
 void journey_run(void);
 void hostile_run(bool kernel_synic);
-void cost_run(void);
+void cost_run(bool ata, bool storvsc);
 
 #endif

@@ -4,7 +4,7 @@
 #include "guest.h"
 
 #define OUTSIDE 0x7ff00000000ull /* far above any RAM */
-#define POSTS 2000u
+#define POSTS 100000u
 
 static uint8_t area[2 * PAGE] __attribute__((aligned(PAGE)));
 
@@ -74,6 +74,17 @@ static void posts(void)
 	expect("posts", odd, 0);
 }
 
+/* Some of those were messages one answers. */
+static void slot_drain(void)
+{
+	struct vmbus_synic_message *slot = (struct vmbus_synic_message *)simp + VMBUS_SINT;
+	uint8_t payload[VMBUS_MESSAGE_MAX];
+	bool eom;
+
+	while (vmbus_synic_take(slot, payload, &eom) >= 0)
+		msr_write(MSR_EOM, 0);
+}
+
 void hostile_run(bool kernel_synic)
 {
 	expect("hypercall-page", hypercall_start(), 1);
@@ -81,6 +92,7 @@ void hostile_run(bool kernel_synic)
 	msrs(kernel_synic);
 	hypercalls();
 	posts();
+	slot_drain();
 	expect("connect-afterwards", bus_connect(), 1);
 	if (!expect("open-afterwards", bus_open(), 1))
 		return;

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MINIVMM_ATTACH_H
+#define MINIVMM_ATTACH_H
+
+#include <semaphore.h>
+
+#include <vmbus/kvm.h>
+#include <vsp/storage.h>
+
+#include "vm.h"
+
+struct worker {
+	pthread_t thread;
+	struct vmbus_loop *loop;
+	sem_t ready;
+};
+
+struct attach {
+	struct vmbus_kvm *bus;
+	struct vmbus_watch dispatch;
+	struct vsp_storage *scsi;
+	unsigned int ides;
+	unsigned int workers, next_worker;
+	struct worker worker[];
+};
+
+#endif
