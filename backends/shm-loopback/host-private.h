@@ -24,7 +24,7 @@ struct vmbus_shm_host {
 	struct vmbus_watch watch;
 	struct vmbus_timer retry; /* after accept() ran out of something */
 	struct shm_peer_list peers;
-	uint32_t peer_count;
+	uint32_t peer_count, connected; /* of them, those not being closed */
 	bool watching, stopping, told;
 	void (*stopped)(void *opaque);
 	void *stopped_opaque;

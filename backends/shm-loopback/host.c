@@ -147,10 +147,12 @@ static void guest_waits(struct vmbus_watch *watch, uint32_t events)
 			vmbus_loop_unwatch(host->config.loop, watch, watch_closed);
 			return;
 		}
-		if (host->peer_count >= host->config.max_guests) {
+		/* those that are gone may take a while yet to be closed */
+		if (host->connected >= host->config.max_guests ||
+		    host->peer_count >= 2 * host->config.max_guests) {
 			guest_turn_away(fd);
 			vmbus_shm_host_log(host, "a guest was turned away: there are %u",
-					   host->peer_count);
+					   host->connected);
 			continue;
 		}
 		r = vmbus_shm_peer_new(host, fd);
@@ -176,7 +178,8 @@ static bool config_valid(const struct vmbus_shm_host_config *config)
 {
 	return config->size == sizeof(*config) && config->socket_path && config->loop &&
 	       config->ops && config->ops->size == sizeof(*config->ops) && config->ops->connected &&
-	       config->ops->disconnected && config->max_guests && config->max_memory;
+	       config->ops->disconnected && config->max_guests &&
+	       config->max_guests <= UINT32_MAX / 2 && config->max_memory;
 }
 
 /* A host that replaced us keeps its socket. */

@@ -118,6 +118,7 @@ void vmbus_shm_peer_close(struct vmbus_shm_peer *peer, const char *reason)
 		return;
 	peer->reason = reason;
 	peer->state = SHM_PEER_CLOSING;
+	peer->host->connected--;
 	vmbus_shm_host_log(peer->host, "guest %u is gone: %s", peer->pid, reason);
 	vmbus_loop_timer_cancel(peer->host->config.loop, &peer->hello);
 	snprintf(bye.text, sizeof(bye.text), "%s", reason);
@@ -246,8 +247,11 @@ static const char *hello_take(struct vmbus_shm_peer *peer, const struct shm_hell
 
 static void reply_send(struct vmbus_shm_peer *peer, const void *reply, size_t len, int fd)
 {
-	if (vmbus_shm_send(peer->watch.fd, reply, len, &fd, fd >= 0 ? 1 : 0))
-		vmbus_shm_peer_close(peer, "it does not read its replies");
+	int r = vmbus_shm_send(peer->watch.fd, reply, len, &fd, fd >= 0 ? 1 : 0);
+
+	if (r)
+		vmbus_shm_peer_close(peer, r == -EAGAIN ? "it does not read its replies"
+							: "it closed the connection");
 }
 
 static void status_send(struct vmbus_shm_peer *peer, const struct shm_header *to, uint32_t status,
@@ -428,6 +432,7 @@ int vmbus_shm_peer_new(struct vmbus_shm_host *host, int fd)
 	peer->refs = 1; /* the watch's */
 	LIST_INSERT_HEAD(&host->peers, peer, link);
 	host->peer_count++;
+	host->connected++;
 	vmbus_loop_timer(host->config.loop, &peer->hello, HELLO_NS);
 	return 0;
 }

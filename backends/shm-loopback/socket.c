@@ -50,10 +50,11 @@ ssize_t vmbus_shm_recv(int fd, void *data, size_t size, int *fds, unsigned int *
 {
 	struct iovec iov = {data, size};
 	union fd_control control;
+	/* not CMSG_SPACE: its padding would have room for one more */
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = control.bytes,
-			     .msg_controllen = sizeof(control.bytes)};
+			     .msg_controllen = CMSG_LEN(sizeof(int) * SHM_FDS_MAX)};
 	ssize_t len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	*fd_count = 0;
