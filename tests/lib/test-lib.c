@@ -94,7 +94,8 @@ Test(hist, bins_are_monotonic_and_hold_their_values)
 
 	for (unsigned int shift = 0; shift < 64; shift++)
 		for (uint64_t step = 0; step < 64; step++) {
-			uint64_t value = (1ull << shift) + ((step << shift) >> 6);
+			uint64_t part = shift < 6 ? (step << shift) >> 6 : step << (shift - 6);
+			uint64_t value = (1ull << shift) + part;
 			unsigned int bin = hist_bin(value);
 			double middle = (double)hist_value(bin);
 
