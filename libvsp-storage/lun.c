@@ -58,57 +58,99 @@ static void queue_retire(struct lun_queue *lq)
 		queue_free(lq);
 }
 
-static struct lun_queue *queue_new(struct storage_channel *sc, struct lun *lun)
+static int queue_new(struct storage_channel *sc, struct lun *lun, struct lun_queue **out)
 {
 	struct lun_queue *lq = calloc(1, sizeof(*lq));
+	int ret;
 
 	if (!lq)
-		return NULL;
+		return -ENOMEM;
 	lq->lun = lun;
-	if (lun->disk->ops->queue_new(lun->disk->disk, sc->loop, &lq->queue)) {
+	ret = lun->disk->ops->queue_new(lun->disk->disk, sc->loop, &lq->queue);
+	if (ret) {
 		free(lq);
-		return NULL;
+		return ret == -ENOENT ? -EIO : ret; /* that one means "no disk" to our caller */
 	}
-	return lq;
+	*out = lq;
+	return 0;
 }
 
-struct lun_queue *lun_queue_get(struct storage_channel *sc, uint8_t number)
+static int queue_make(struct storage_channel *sc, uint8_t number)
 {
-	struct lun *lun = atomic_load_explicit(&sc->storage->luns[number], memory_order_acquire);
-	struct lun_queue *lq = sc->luns[number];
+	struct lun *lun = lun_take(sc->storage, number);
+	int ret;
 
-	/* our reference keeps the address from being used again: same is same */
-	if (lq && lq->lun == lun)
-		return lq;
-	if (lq)
-		queue_retire(lq);
-	sc->luns[number] = NULL;
-	lun = lun ? lun_take(sc->storage, number) : NULL;
 	if (!lun)
-		return NULL;
-	lq = queue_new(sc, lun);
-	if (!lq)
+		return -ENOENT;
+	ret = queue_new(sc, lun, &sc->luns[number]);
+	if (ret)
 		lun_unref(lun);
-	sc->luns[number] = lq;
-	return lq;
+	return ret;
 }
 
-void lun_queue_release(struct lun_queue *lq)
+/* Whether the table still has what we know. Our reference keeps the address from being used
+ * again: same is same. */
+static bool queue_current(const struct storage_channel *sc, uint8_t number)
+{
+	const struct lun *lun =
+		atomic_load_explicit(&sc->storage->luns[number], memory_order_acquire);
+
+	return sc->luns[number] && sc->luns[number]->lun == lun;
+}
+
+static void queue_drop(struct storage_channel *sc, uint8_t number)
+{
+	if (sc->luns[number])
+		queue_retire(sc->luns[number]);
+	sc->luns[number] = NULL;
+}
+
+int vsp_lun_queue_get(struct storage_channel *sc, uint8_t number, struct lun_queue **lq)
+{
+	if (!queue_current(sc, number)) {
+		int ret;
+
+		queue_drop(sc, number);
+		ret = queue_make(sc, number);
+		if (ret)
+			return ret;
+	}
+	*lq = sc->luns[number];
+	return 0;
+}
+
+void vsp_lun_queues_sweep(struct storage_channel *sc)
+{
+	unsigned int removals = atomic_load_explicit(&sc->storage->removals, memory_order_acquire);
+
+	if (sc->removals == removals)
+		return;
+	sc->removals = removals;
+	for (unsigned int i = 0; i < VSP_STORAGE_LUNS; i++)
+		if (sc->luns[i] && !queue_current(sc, (uint8_t)i))
+			queue_drop(sc, (uint8_t)i);
+}
+
+void vsp_lun_queue_release(struct lun_queue *lq)
 {
 	if (--lq->running == 0 && lq->retired)
 		queue_free(lq);
 }
 
-void lun_queues_free(struct storage_channel *sc)
+void vsp_lun_queues_free(struct storage_channel *sc)
 {
-	for (unsigned int i = 0; i < VSP_STORAGE_LUNS; i++) {
-		if (sc->luns[i])
-			queue_free(sc->luns[i]);
-		sc->luns[i] = NULL;
-	}
+	for (unsigned int i = 0; i < VSP_STORAGE_LUNS; i++)
+		queue_drop(sc, (uint8_t)i);
 }
 
 /* -- The table: any thread ------------------------------------------------ */
+
+void vsp_lun_map(const struct vsp_storage *storage, uint64_t luns[VSP_STORAGE_LUNS / 64])
+{
+	for (unsigned int i = 0; i < VSP_STORAGE_LUNS; i++)
+		if (atomic_load_explicit(&storage->luns[i], memory_order_relaxed))
+			luns[i / 64] |= 1ull << i % 64;
+}
 
 int vsp_storage_add_disk(struct vsp_storage *storage, uint8_t number, struct vsp_disk *disk)
 {
@@ -127,7 +169,7 @@ int vsp_storage_add_disk(struct vsp_storage *storage, uint8_t number, struct vsp
 		lun_unref(lun);
 		return -EEXIST;
 	}
-	storage_rescan(storage);
+	vsp_storage_rescan(storage);
 	return 0;
 }
 
@@ -140,6 +182,7 @@ static int lun_remove(struct vsp_storage *storage, uint8_t number)
 	pthread_mutex_unlock(&storage->lock);
 	if (!lun)
 		return -ENOENT;
+	atomic_fetch_add(&storage->removals, 1);
 	lun_unref(lun);
 	return 0;
 }
@@ -149,11 +192,11 @@ int vsp_storage_remove_disk(struct vsp_storage *storage, uint8_t number)
 	int ret = lun_remove(storage, number);
 
 	if (!ret)
-		storage_rescan(storage);
+		vsp_storage_rescan(storage);
 	return ret;
 }
 
-void lun_table_free(struct vsp_storage *storage)
+void vsp_lun_table_free(struct vsp_storage *storage)
 {
 	for (unsigned int i = 0; i < VSP_STORAGE_LUNS; i++)
 		(void)lun_remove(storage, (uint8_t)i);
@@ -170,7 +213,7 @@ void vsp_storage_resized(struct vsp_storage *storage, uint8_t number)
 	if (atomic_exchange(&lun->size, info.size) != info.size) {
 		atomic_store(&lun->attention, SCSI_SENSE_CAPACITY_CHANGED);
 		/* an idle guest notices when the rescan makes it ask every LUN */
-		storage_rescan(storage);
+		vsp_storage_rescan(storage);
 	}
 	lun_unref(lun);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The life of an SRB: its data pages, the SCSI command, the disk's answer. */
+/* The life of an SRB: its data pages, the SCSI command's steps, the answer. */
 #include <errno.h>
 #include <string.h>
 
@@ -9,6 +9,7 @@
 #define SRB_ERROR 0x04
 #define SRB_BUSY 0x05
 #define SRB_INVALID_REQUEST 0x06
+#define SRB_DATA_OVERRUN 0x12
 #define SRB_INVALID_LUN 0x20
 #define SRB_AUTOSENSE 0x80
 
@@ -29,7 +30,7 @@ static void srb_answer(struct request *r, uint8_t srb_status, uint8_t scsi_statu
 	srb->transfer_length = transferred;
 	if (status)
 		storage_count(r->channel, STAT_ERRORS, 1);
-	storage_answer(r);
+	vsp_storage_answer(r);
 }
 
 /* srb->u held the CDB; from here on it holds sense data, or zeros. */
@@ -41,36 +42,24 @@ static void sense_put(struct request *r)
 	srb->sense_length = 0;
 	if (r->cmd.sense == SCSI_SENSE_NONE)
 		return;
-	scsi_sense_fixed(r->cmd.sense, srb->u.sense);
+	vsp_scsi_sense_fixed(r->cmd.sense, srb->u.sense);
 	srb->sense_length = SCSI_SENSE_FIXED;
 }
 
-static void srb_finish(struct request *r, uint32_t transferred)
+/* Nothing moved: Linux believes the data of a failed INQUIRY or MODE SENSE otherwise. */
+static void srb_failed(struct request *r)
 {
 	const struct scsi_command *cmd = &r->cmd;
-	bool illegal = scsi_sense_key(cmd->sense) == SCSI_SENSE_KEY_ILLEGAL_REQUEST;
+	uint32_t status = STORVSP_STATUS_IO_ERROR;
+	uint8_t srb_status = SRB_ERROR;
 
-	sense_put(r);
-	switch (cmd->status) {
-	case SCSI_GOOD:
-		srb_answer(r, SRB_SUCCESS, SCSI_GOOD, STORVSP_STATUS_SUCCESS, transferred);
-		return;
-	case SCSI_BUSY:
-		srb_answer(r, SRB_BUSY, SCSI_BUSY, STORVSP_STATUS_BUSY, 0);
-		return;
-	default:
-		/* nothing moved: Linux believes the data of a failed INQUIRY otherwise */
-		srb_answer(r, SRB_AUTOSENSE | (illegal ? SRB_INVALID_REQUEST : SRB_ERROR),
-			   cmd->status, STORVSP_STATUS_IO_ERROR, 0);
+	if (cmd->overrun) {
+		srb_status = SRB_DATA_OVERRUN;
+		status = STORVSP_STATUS_BUFFER_OVERFLOW;
+	} else if (vsp_scsi_sense_key(cmd->sense) == SCSI_SENSE_KEY_ILLEGAL_REQUEST) {
+		srb_status = SRB_INVALID_REQUEST;
 	}
-}
-
-static void srb_malformed(struct request *r)
-{
-	atomic_fetch_add_explicit(&r->channel->storage->bad_requests, 1, memory_order_relaxed);
-	r->cmd.status = SCSI_CHECK_CONDITION;
-	r->cmd.sense = SCSI_SENSE_INVALID_CDB;
-	srb_finish(r, 0);
+	srb_answer(r, srb_status | SRB_AUTOSENSE, cmd->status, status, 0);
 }
 
 /* The LUN's disk is gone or was never there: Linux takes the device away on this. */
@@ -79,6 +68,38 @@ static void srb_no_lun(struct request *r)
 	r->cmd.sense = SCSI_SENSE_NONE;
 	sense_put(r);
 	srb_answer(r, SRB_INVALID_LUN, SCSI_CHECK_CONDITION, STORVSP_STATUS_NO_DEVICE, 0);
+}
+
+static void srb_busy(struct request *r)
+{
+	r->cmd.sense = SCSI_SENSE_NONE;
+	sense_put(r);
+	srb_answer(r, SRB_BUSY, SCSI_BUSY, STORVSP_STATUS_BUSY, 0);
+}
+
+static void srb_finish(struct request *r, uint32_t transferred)
+{
+	sense_put(r);
+	if (r->cmd.status == SCSI_GOOD)
+		srb_answer(r, SRB_SUCCESS, SCSI_GOOD, STORVSP_STATUS_SUCCESS, transferred);
+	else if (r->cmd.status == SCSI_BUSY)
+		srb_busy(r);
+	else if (r->cmd.gone)
+		srb_no_lun(r);
+	else
+		srb_failed(r);
+}
+
+static void bad_request_count(struct request *r)
+{
+	atomic_fetch_add_explicit(&r->channel->storage->bad_requests, 1, memory_order_relaxed);
+}
+
+static void srb_malformed(struct request *r)
+{
+	bad_request_count(r);
+	(void)vsp_scsi_check(&r->cmd, SCSI_SENSE_INVALID_CDB);
+	srb_finish(r, 0);
 }
 
 /* -- Data pages ----------------------------------------------------------- */
@@ -107,9 +128,9 @@ static const struct vmbus_view *request_view(const struct request *r)
 	return vmbus_channel_view(r->channel->channel);
 }
 
-static bool data_fetch(struct request *r)
+static bool parameters_fetch(struct request *r)
 {
-	uint32_t len = scsi_wants_data(r->cmd.cdb);
+	uint32_t len = r->cmd.data_out ? vsp_scsi_wants(r->cmd.cdb) : 0;
 
 	if (len > r->span.len)
 		len = r->span.len;
@@ -118,156 +139,125 @@ static bool data_fetch(struct request *r)
 	return len == 0 || vmbus_span_read(request_view(r), &r->span, 0, r->data, len) == 0;
 }
 
+static void data_answer(struct request *r)
+{
+	uint32_t len = r->cmd.data_len;
+
+	if (len && vmbus_span_write(request_view(r), &r->span, 0, r->data, len)) {
+		srb_malformed(r);
+		return;
+	}
+	srb_finish(r, len ? len : r->cmd.moved);
+}
+
 /* -- The disk's part ------------------------------------------------------ */
 
-static void request_next(struct request *r, int result);
+/* The same private bytes again and again. */
+static void iov_repeat(struct request *r)
+{
+	const struct scsi_command *cmd = &r->cmd;
+	uint64_t left = cmd->len;
+	unsigned int i;
+
+	for (i = 0; left > 0; i++) {
+		r->iov[i].iov_base = r->data;
+		r->iov[i].iov_len = left < cmd->unit ? (size_t)left : cmd->unit;
+		left -= r->iov[i].iov_len;
+	}
+	r->block.iov_count = i;
+}
+
+/* What lies behind the guest's pages goes to the disk unread. */
+static int memory_prepare(struct request *r)
+{
+	const struct scsi_command *cmd = &r->cmd;
+
+	r->block.iov_count = 0;
+	if (cmd->fetch && vmbus_span_read(request_view(r), &r->span, cmd->at, r->data + SCSI_CHUNK,
+					  cmd->fetch))
+		return -EFAULT;
+	if (cmd->op != VSP_BLOCK_READ && cmd->op != VSP_BLOCK_WRITE)
+		return 0;
+	if (cmd->unit)
+		iov_repeat(r);
+	else if (vmbus_span_pin(request_view(r), &r->span, cmd->at, (uint32_t)cmd->len,
+				cmd->op == VSP_BLOCK_READ, r->iov, &r->block.iov_count))
+		return -EFAULT;
+	return 0;
+}
+
+static void block_done(struct vsp_block_request *block, int result);
+
+static int block_submit(struct request *r)
+{
+	if (memory_prepare(r)) {
+		bad_request_count(r);
+		return -EFAULT;
+	}
+	r->block.op = r->cmd.op;
+	r->block.offset = r->cmd.offset;
+	r->block.len = r->cmd.len;
+	r->block.iov = r->iov;
+	r->block.done = block_done;
+	return r->lq->lun->disk->ops->submit(r->lq->queue, &r->block);
+}
+
+/* Goes on until a step is not finished at once. A loop: a disk that finishes everything at
+ * once does not lead deeper into the stack. */
+static void request_run(struct request *r, enum scsi_step step)
+{
+	while (step == SCSI_BLOCK) {
+		int ret = block_submit(r);
+
+		if (ret == -EINPROGRESS)
+			return;
+		step = vsp_scsi_next(&r->cmd, ret);
+	}
+	vmbus_channel_busy(r->channel->channel, -1);
+	vsp_lun_queue_release(r->lq);
+	data_answer(r);
+}
 
 static void block_done(struct vsp_block_request *block, int result)
 {
-	request_next((struct request *)((char *)block - offsetof(struct request, block)), result);
+	struct request *r = (struct request *)((char *)block - offsetof(struct request, block));
+
+	request_run(r, vsp_scsi_next(&r->cmd, result));
 }
 
-static void block_start(struct request *r, enum vsp_block_op op, uint64_t offset, uint64_t len)
-{
-	int ret;
-
-	r->block.op = op;
-	r->block.offset = offset;
-	r->block.len = len;
-	r->block.done = block_done;
-	ret = r->lq->lun->disk->ops->submit(r->lq->queue, &r->block);
-	if (ret != -EINPROGRESS)
-		request_next(r, ret);
-}
-
-static void request_end(struct request *r)
-{
-	lun_queue_release(r->lq);
-	vmbus_channel_busy(r->channel->channel, -1);
-	r->state = REQUEST_IDLE;
-	srb_finish(r, r->cmd.status == SCSI_GOOD && r->cmd.op != VSP_BLOCK_FLUSH ?
-			      (uint32_t)r->cmd.len : 0);
-}
-
-/* UNMAP is advice: a range that cannot be freed is no failure. Each range that ends at once
- * goes on in this loop, not deeper in the stack. */
-static void trim_run(struct request *r)
-{
-	uint64_t offset, len;
-	int ret = 0;
-
-	while (ret != -EINPROGRESS && r->range < r->cmd.ranges) {
-		scsi_unmap_range(&r->cmd, r->range++, &offset, &len);
-		if (len == 0)
-			continue;
-		r->block.op = VSP_BLOCK_UNMAP;
-		r->block.offset = offset;
-		r->block.len = len;
-		r->block.done = block_done;
-		ret = r->lq->lun->disk->ops->submit(r->lq->queue, &r->block);
-	}
-	if (ret != -EINPROGRESS)
-		request_end(r);
-}
-
-/* A block operation of @r has ended. */
-static void request_next(struct request *r, int result)
-{
-	switch (r->state) {
-	case REQUEST_TRIM:
-		trim_run(r);
-		return;
-	case REQUEST_BLOCK:
-		if (result == 0 && r->cmd.fua) {
-			r->state = REQUEST_FUA;
-			block_start(r, VSP_BLOCK_FLUSH, 0, 0);
-			return;
-		}
-		break;
-	default:
-		break;
-	}
-	scsi_finish(&r->cmd, result);
-	request_end(r);
-}
-
-static void count_io(struct request *r)
+static void count_command(struct request *r, enum scsi_step step)
 {
 	static const enum storage_stat stats[] = {
 		[VSP_BLOCK_READ] = STAT_READS,     [VSP_BLOCK_WRITE] = STAT_WRITES,
 		[VSP_BLOCK_FLUSH] = STAT_FLUSHES,  [VSP_BLOCK_UNMAP] = STAT_UNMAPS,
+		[VSP_BLOCK_ZERO] = STAT_UNMAPS,
 	};
 
-	storage_count(r->channel, stats[r->cmd.op], 1);
+	storage_count(r->channel, step == SCSI_BLOCK ? stats[r->cmd.op] : STAT_OTHER, 1);
+	if (step != SCSI_BLOCK)
+		return;
 	if (r->cmd.op == VSP_BLOCK_READ)
 		storage_count(r->channel, STAT_READ_BYTES, r->cmd.len);
 	else if (r->cmd.op == VSP_BLOCK_WRITE)
 		storage_count(r->channel, STAT_WRITE_BYTES, r->cmd.len);
 }
 
-static void request_start(struct request *r, enum scsi_step step)
+/* -- Commands ------------------------------------------------------------- */
+
+/* A unit attention is reported once: two threads may have seen it, one gets it. */
+static enum scsi_step command_begin(struct request *r)
 {
-	bool moves = r->cmd.op == VSP_BLOCK_READ || r->cmd.op == VSP_BLOCK_WRITE;
+	struct lun *lun = r->lq->lun;
+	int seen = atomic_load_explicit(&lun->attention, memory_order_relaxed);
+	enum scsi_step step;
 
-	r->block.iov = r->iov;
-	r->block.iov_count = 0;
-	if (step == SCSI_BLOCK && moves &&
-	    vmbus_span_pin(request_view(r), &r->span, 0, (uint32_t)r->cmd.len,
-			   r->cmd.op == VSP_BLOCK_READ, r->iov, &r->block.iov_count)) {
-		srb_malformed(r);
-		return;
-	}
-	count_io(r);
-	r->lq->running++;
-	vmbus_channel_busy(r->channel->channel, 1);
-	if (step == SCSI_TRIM) {
-		r->state = REQUEST_TRIM;
-		r->range = 0;
-		r->cmd.len = 0;
-		trim_run(r);
-		return;
-	}
-	r->state = REQUEST_BLOCK;
-	block_start(r, r->cmd.op, r->cmd.offset, r->cmd.len);
-}
-
-/* -- The controller's own commands ---------------------------------------- */
-
-/* Disks are at path 0, target 0. The IDE channel is one disk's, whatever path and target a
- * guest's driver puts there: Linux leaves the path 0 on both IDE channels. */
-static bool address_valid(const struct request *r)
-{
-	const struct vsp_storvsp_srb *srb = &r->storvsp.u.srb;
-
-	return r->channel->storage->config.ide || (srb->path == 0 && srb->target == 0);
-}
-
-static enum scsi_step report_luns(struct request *r)
-{
-	uint32_t end = 8;
-
-	memset(r->data, 0, 8 + 8 * VSP_STORAGE_LUNS);
-	for (unsigned int i = 0; address_valid(r) && i < VSP_STORAGE_LUNS; i++) {
-		if (!atomic_load_explicit(&r->channel->storage->luns[i], memory_order_relaxed))
-			continue;
-		r->data[end + 1] = (uint8_t)i;
-		end += 8;
-	}
-	scsi_put32(r->data, end - 8);
-	r->cmd.status = SCSI_GOOD;
-	r->cmd.sense = SCSI_SENSE_NONE;
-	return scsi_data(&r->cmd, end, scsi_get32(r->cmd.cdb + 6));
-}
-
-static void data_answer(struct request *r)
-{
-	if (r->cmd.data_len &&
-	    vmbus_span_write(request_view(r), &r->span, 0, r->data, r->cmd.data_len)) {
-		srb_malformed(r);
-		return;
-	}
-	storage_count(r->channel, STAT_OTHER, 1);
-	srb_finish(r, r->cmd.data_len);
+	r->cmd.attention = (enum scsi_sense)seen;
+	step = vsp_scsi_execute(&r->cmd);
+	if (!r->cmd.took_attention ||
+	    atomic_compare_exchange_strong(&lun->attention, &seen, SCSI_SENSE_NONE))
+		return step;
+	r->cmd.attention = SCSI_SENSE_NONE;
+	return vsp_scsi_execute(&r->cmd);
 }
 
 static void lun_execute(struct request *r)
@@ -278,28 +268,59 @@ static void lun_execute(struct request *r)
 	r->info = lun->info;
 	r->info.size = atomic_load_explicit(&lun->size, memory_order_relaxed);
 	r->cmd.disk = &r->info;
-	r->cmd.attention = (enum scsi_sense)atomic_load_explicit(&lun->attention, memory_order_relaxed);
-	if (!data_fetch(r)) {
+	if (!parameters_fetch(r)) {
 		srb_malformed(r);
 		return;
 	}
-	step = scsi_execute(&r->cmd);
-	if (r->cmd.took_attention)
-		atomic_store(&lun->attention, SCSI_SENSE_NONE);
-	if (step == SCSI_DONE)
+	step = command_begin(r);
+	count_command(r, step);
+	if (step == SCSI_DONE) {
 		data_answer(r);
-	else
-		request_start(r, step);
+		return;
+	}
+	r->lq->running++;
+	vmbus_channel_busy(r->channel->channel, 1);
+	request_run(r, step);
 }
 
-void request_execute(struct request *r)
+/* Disks are at path 0, target 0. The IDE channel is one disk's, whatever the path: Linux
+ * leaves it 0 on both IDE channels. */
+static bool address_valid(const struct request *r)
+{
+	const struct vsp_storage_config *config = &r->channel->storage->config;
+	const struct vsp_storvsp_srb *srb = &r->storvsp.u.srb;
+
+	if (config->ide)
+		return srb->target == config->ide_device;
+	return srb->path == 0 && srb->target == 0;
+}
+
+static void luns_report(struct request *r)
+{
+	uint64_t luns[VSP_STORAGE_LUNS / 64] = {0};
+
+	if (address_valid(r))
+		vsp_lun_map(r->channel->storage, luns);
+	(void)vsp_scsi_report_luns(&r->cmd, luns);
+	storage_count(r->channel, STAT_OTHER, 1);
+	data_answer(r);
+}
+
+static void lun_absent(struct request *r)
+{
+	storage_count(r->channel, STAT_OTHER, 1);
+	if (r->cmd.cdb[0] != SCSI_INQUIRY) {
+		srb_no_lun(r);
+		return;
+	}
+	(void)vsp_scsi_inquiry_absent(&r->cmd, r->storvsp.u.srb.lun);
+	data_answer(r);
+}
+
+static void command_fill(struct request *r)
 {
 	const struct vsp_storvsp_srb *srb = &r->storvsp.u.srb;
 
-	if (!span_parse(r)) {
-		srb_malformed(r);
-		return;
-	}
 	/* sense data will lie where the CDB lies in the packet */
 	memcpy(r->cdb, srb->u.cdb, sizeof(r->cdb));
 	r->cmd.cdb = r->cdb;
@@ -307,19 +328,30 @@ void request_execute(struct request *r)
 	r->cmd.buffer = r->span.len;
 	r->cmd.data_in = srb->direction == VSP_SRB_READ;
 	r->cmd.data_out = srb->direction == VSP_SRB_WRITE;
-	r->cmd.data_len = 0;
-	if (r->cmd.cdb[0] == SCSI_REPORT_LUNS) {
-		(void)report_luns(r);
-		data_answer(r);
+	r->cmd.overrun = r->cmd.gone = false;
+	r->cmd.data_len = r->cmd.moved = 0;
+}
+
+void vsp_request_execute(struct request *r)
+{
+	int ret = -ENOENT;
+
+	if (!span_parse(r)) {
+		r->cmd.overrun = r->cmd.gone = false;
+		srb_malformed(r);
 		return;
 	}
-	r->lq = address_valid(r) ? lun_queue_get(r->channel, srb->lun) : NULL;
-	if (r->lq) {
-		lun_execute(r);
-	} else if (r->cmd.cdb[0] == SCSI_INQUIRY) {
-		(void)scsi_inquiry_absent(&r->cmd);
-		data_answer(r);
-	} else {
-		srb_no_lun(r);
+	command_fill(r);
+	if (r->cmd.cdb[0] == SCSI_REPORT_LUNS) {
+		luns_report(r);
+		return;
 	}
+	if (address_valid(r))
+		ret = vsp_lun_queue_get(r->channel, r->storvsp.u.srb.lun, &r->lq);
+	if (ret == 0)
+		lun_execute(r);
+	else if (ret == -ENOENT)
+		lun_absent(r);
+	else
+		srb_busy(r);
 }

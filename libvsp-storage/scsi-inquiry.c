@@ -3,6 +3,8 @@
  * know it from Hyper-V: Linux keys behaviour on the vendor "Msft". */
 #include <string.h>
 
+#include <vmbus/guid.h>
+
 #include "scsi.h"
 
 #define STANDARD_LEN 104u
@@ -60,6 +62,7 @@ static uint32_t vpd_block_limits(const struct vsp_block_info *disk, uint8_t *pag
 	uint32_t granularity = disk->unmap_granularity / disk->logical_sector;
 
 	scsi_put16(page + 6, disk->physical_sector / disk->logical_sector);
+	scsi_put64(page + 36, SCSI_WRITE_SAME_MAX / disk->logical_sector);
 	if (disk->can_unmap) {
 		scsi_put32(page + 20, UINT32_MAX);
 		scsi_put32(page + 24, SCSI_UNMAP_DESCRIPTORS);
@@ -84,10 +87,30 @@ static uint32_t vpd_provisioning(const struct vsp_block_info *disk, uint8_t *pag
 		exponent++;
 	page[4] = exponent;
 	if (disk->can_unmap) {
-		page[5] = (uint8_t)(0x80 | (disk->unmap_zeroes ? 0x04 : 0)); /* LBPU, LBPRZ */
-		page[6] = 0x02;                                              /* thin */
+		/* LBPU, LBPWS, LBPWS10, LBPRZ; thin */
+		page[5] = (uint8_t)(0xe0 | (disk->unmap_zeroes ? 0x04 : 0));
+		page[6] = 0x02;
 	}
 	return 4;
+}
+
+/* Microsoft's own: where a paging file may lie, and that this is a virtual disk. */
+static uint32_t vpd_paging_extent(const struct vsp_block_info *disk, uint8_t *page)
+{
+	(void)disk;
+	page[4] = page[5] = 1;
+	return 4;
+}
+
+static uint32_t vpd_virtual_device(const struct vsp_block_info *disk, uint8_t *page)
+{
+	static const struct vmbus_guid signature =
+		VMBUS_GUID(0x89a98f15, 0xc928, 0x4d8b, 0x94, 0xcd, 0xef, 0x51, 0xfa, 0xa9, 0x9d, 0x33);
+
+	page[4] = 1;
+	page[5] = disk->can_unmap && disk->unmap_zeroes;
+	memcpy(page + 8, signature.b, sizeof(signature.b));
+	return 20;
 }
 
 static uint32_t vpd_list(const struct vsp_block_info *disk, uint8_t *page);
@@ -97,8 +120,10 @@ static const struct {
 	/* fills what follows the page's header; returns its length */
 	uint32_t (*fill)(const struct vsp_block_info *disk, uint8_t *page);
 } pages[] = {
-	{0x00, vpd_list},         {0x80, vpd_serial},          {0x83, vpd_identification},
-	{0xb0, vpd_block_limits}, {0xb1, vpd_characteristics}, {0xb2, vpd_provisioning},
+	{0x00, vpd_list},           {0x80, vpd_serial},
+	{0x83, vpd_identification}, {0xb0, vpd_block_limits},
+	{0xb1, vpd_characteristics}, {0xb2, vpd_provisioning},
+	{0xce, vpd_paging_extent},  {0xcf, vpd_virtual_device},
 };
 #define PAGES (sizeof(pages) / sizeof(pages[0]))
 
@@ -110,7 +135,7 @@ static uint32_t vpd_list(const struct vsp_block_info *disk, uint8_t *page)
 	return PAGES;
 }
 
-static enum scsi_step vpd(struct scsi_command *cmd)
+static enum scsi_step page_answer(struct scsi_command *cmd)
 {
 	uint32_t allocation = scsi_get16(cmd->cdb + 3), len;
 
@@ -121,31 +146,33 @@ static enum scsi_step vpd(struct scsi_command *cmd)
 		cmd->data[1] = cmd->cdb[2];
 		len = pages[i].fill(cmd->disk, cmd->data);
 		scsi_put16(cmd->data + 2, len);
-		return scsi_data(cmd, 4 + len, allocation);
+		return vsp_scsi_data(cmd, 4 + len, allocation);
 	}
-	return scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
+	return vsp_scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
 }
 
-enum scsi_step scsi_inquiry(struct scsi_command *cmd)
+enum scsi_step vsp_scsi_inquiry(struct scsi_command *cmd)
 {
 	if (cmd->cdb[1] & 0x02) /* CMDDT is obsolete */
-		return scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
+		return vsp_scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
 	if (cmd->cdb[1] & 0x01)
-		return vpd(cmd);
+		return page_answer(cmd);
 	if (cmd->cdb[2] != 0)
-		return scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
+		return vsp_scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
 	standard_fill(cmd->data);
-	return scsi_data(cmd, STANDARD_LEN, scsi_get16(cmd->cdb + 3));
+	return vsp_scsi_data(cmd, STANDARD_LEN, scsi_get16(cmd->cdb + 3));
 }
 
 /* Never a failure: Linux takes a failed INQUIRY for an all-zero successful one, a disk. */
-enum scsi_step scsi_inquiry_absent(struct scsi_command *cmd)
+enum scsi_step vsp_scsi_inquiry_absent(struct scsi_command *cmd, uint8_t lun)
 {
+	cmd->status = SCSI_GOOD;
 	cmd->sense = SCSI_SENSE_NONE;
 	if ((cmd->cdb[1] & 0x03) || cmd->cdb[2] != 0)
-		return scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
+		return vsp_scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
 	standard_fill(cmd->data);
 	cmd->data[0] = 0x7f; /* no device can be here */
-	memset(cmd->data + 8, 0, 28);
-	return scsi_data(cmd, STANDARD_LEN, scsi_get16(cmd->cdb + 3));
+	if (lun != 0)
+		memset(cmd->data + 8, 0, 28);
+	return vsp_scsi_data(cmd, STANDARD_LEN, scsi_get16(cmd->cdb + 3));
 }

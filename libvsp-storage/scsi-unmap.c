@@ -5,47 +5,82 @@
 #define LIST_HEADER 8u
 #define DESCRIPTOR 16u
 
-static bool descriptor_inside(const struct scsi_command *cmd, uint32_t i)
+static struct scsi_range descriptor_range(const struct scsi_command *cmd, uint32_t i)
 {
 	const uint8_t *d = cmd->data + LIST_HEADER + i * DESCRIPTOR;
-	uint64_t blocks = scsi_blocks(cmd->disk), lba = scsi_get64(d);
 
-	return lba <= blocks && scsi_get32(d + 8) <= blocks - lba;
+	return (struct scsi_range){scsi_get64(d), scsi_get32(d + 8)};
 }
 
-enum scsi_step scsi_unmap(struct scsi_command *cmd)
+static enum scsi_sense list_check(const struct scsi_command *cmd, uint32_t list)
 {
-	uint32_t list = scsi_get16(cmd->cdb + 7), descriptors;
+	if (list < LIST_HEADER || list > cmd->buffer || !cmd->data_out)
+		return SCSI_SENSE_PARAMETER_LENGTH;
+	if (list > LIST_HEADER + SCSI_UNMAP_DESCRIPTORS * DESCRIPTOR ||
+	    scsi_get16(cmd->data) != list - 2)
+		return SCSI_SENSE_INVALID_PARAMETER;
+	if (scsi_get16(cmd->data + 2) > list - LIST_HEADER)
+		return SCSI_SENSE_PARAMETER_LENGTH;
+	return SCSI_SENSE_NONE;
+}
+
+static enum scsi_sense descriptors_check(const struct scsi_command *cmd)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < cmd->count; i++) {
+		struct scsi_range range = descriptor_range(cmd, i);
+		enum scsi_sense sense = vsp_scsi_medium_check(cmd, range, true);
+
+		if (sense != SCSI_SENSE_NONE)
+			return sense;
+		sum += range.count;
+	}
+	/* MAXIMUM UNMAP LBA COUNT */
+	return sum > UINT32_MAX ? SCSI_SENSE_INVALID_PARAMETER : SCSI_SENSE_NONE;
+}
+
+/* It is advice: a range that cannot be freed is no failure, unless it must read as zeros
+ * now. */
+static enum scsi_step unmap_next(struct scsi_command *cmd, int result)
+{
+	struct scsi_range range;
+
+	if (result && cmd->disk->unmap_zeroes)
+		return vsp_scsi_end(cmd, result);
+	do {
+		if (cmd->index == cmd->count)
+			return vsp_scsi_good(cmd);
+		range = descriptor_range(cmd, cmd->index++);
+	} while (range.count == 0);
+	cmd->op = VSP_BLOCK_UNMAP;
+	cmd->offset = range.lba * cmd->disk->logical_sector;
+	cmd->len = range.count * cmd->disk->logical_sector;
+	cmd->next = unmap_next;
+	return SCSI_BLOCK;
+}
+
+enum scsi_step vsp_scsi_unmap(struct scsi_command *cmd)
+{
+	uint32_t list = scsi_get16(cmd->cdb + 7);
+	enum scsi_sense sense;
 
 	if (!cmd->disk->can_unmap)
-		return scsi_check(cmd, SCSI_SENSE_INVALID_OPCODE);
+		return vsp_scsi_check(cmd, SCSI_SENSE_INVALID_OPCODE);
 	if (cmd->cdb[1] & 0x01) /* ANCHOR */
-		return scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
+		return vsp_scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
 	if (cmd->disk->read_only)
-		return scsi_check(cmd, SCSI_SENSE_WRITE_PROTECTED);
+		return vsp_scsi_check(cmd, SCSI_SENSE_WRITE_PROTECTED);
 	if (list == 0)
-		return scsi_data(cmd, 0, 0);
-	if (list < LIST_HEADER || list > cmd->buffer || !cmd->data_out)
-		return scsi_check(cmd, SCSI_SENSE_PARAMETER_LENGTH);
-	if (list > LIST_HEADER + SCSI_UNMAP_DESCRIPTORS * DESCRIPTOR)
-		return scsi_check(cmd, SCSI_SENSE_INVALID_PARAMETER);
-	if (scsi_get16(cmd->data) != list - 2)
-		return scsi_check(cmd, SCSI_SENSE_INVALID_PARAMETER);
-	descriptors = scsi_get16(cmd->data + 2);
-	if (descriptors > list - LIST_HEADER)
-		return scsi_check(cmd, SCSI_SENSE_PARAMETER_LENGTH);
-	cmd->ranges = descriptors / DESCRIPTOR;
-	for (uint32_t i = 0; i < cmd->ranges; i++)
-		if (!descriptor_inside(cmd, i))
-			return scsi_check(cmd, SCSI_SENSE_LBA_RANGE);
-	cmd->op = VSP_BLOCK_UNMAP;
-	return cmd->ranges ? SCSI_TRIM : scsi_data(cmd, 0, 0);
-}
-
-void scsi_unmap_range(const struct scsi_command *cmd, uint32_t i, uint64_t *offset, uint64_t *len)
-{
-	const uint8_t *d = cmd->data + LIST_HEADER + i * DESCRIPTOR;
-
-	*offset = scsi_get64(d) * cmd->disk->logical_sector;
-	*len = (uint64_t)scsi_get32(d + 8) * cmd->disk->logical_sector;
+		return vsp_scsi_good(cmd);
+	sense = list_check(cmd, list);
+	if (sense != SCSI_SENSE_NONE)
+		return vsp_scsi_check(cmd, sense);
+	cmd->count = scsi_get16(cmd->data + 2) / DESCRIPTOR;
+	cmd->index = 0;
+	sense = descriptors_check(cmd);
+	if (sense != SCSI_SENSE_NONE)
+		return vsp_scsi_check(cmd, sense);
+	cmd->moved = list;
+	return unmap_next(cmd, 0);
 }

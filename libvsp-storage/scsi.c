@@ -2,156 +2,213 @@
 /* The command table and what all commands share. The order of checks is SPC-4's and
  * Windows': opcode, unit attention, CDB, write protection, range, parameters. */
 #include <errno.h>
-#include <string.h>
 
 #include "scsi.h"
 
-static enum scsi_step test_unit_ready(struct scsi_command *cmd)
-{
-	return scsi_data(cmd, 0, 0);
-}
-
-/* With autosense there is nothing to ask for but a pending unit attention. */
-static enum scsi_step request_sense(struct scsi_command *cmd)
-{
-	scsi_sense_fixed(cmd->attention, cmd->data);
-	cmd->took_attention = cmd->attention != SCSI_SENSE_NONE;
-	return scsi_data(cmd, SCSI_SENSE_FIXED, cmd->cdb[4]);
-}
-
-/* A disk that is never not ready: STOP means "flush", START nothing. */
-static enum scsi_step start_stop_unit(struct scsi_command *cmd)
-{
-	uint8_t flags = cmd->cdb[4];
-	bool start = flags & 0x01, eject = flags & 0x02, no_flush = flags & 0x04;
-
-	if (flags >> 4) /* power conditions: nothing to do */
-		return scsi_data(cmd, 0, 0);
-	if (eject)
-		return scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
-	if (start || no_flush)
-		return scsi_data(cmd, 0, 0);
-	cmd->op = VSP_BLOCK_FLUSH;
-	return SCSI_BLOCK;
-}
-
 static enum scsi_step service_action_in(struct scsi_command *cmd)
 {
-	if ((cmd->cdb[1] & 0x1f) != SCSI_SAI_READ_CAPACITY_16)
-		return scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
-	return scsi_read_capacity_16(cmd);
+	switch (cmd->cdb[1] & 0x1f) {
+	case SCSI_SAI_READ_CAPACITY_16:
+		return vsp_scsi_read_capacity_16(cmd);
+	case SCSI_SAI_GET_LBA_STATUS:
+		return vsp_scsi_get_lba_status(cmd);
+	default:
+		return vsp_scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
+	}
 }
 
 #define PASSES_ATTENTION 0x1u /* answered although a unit attention is pending */
 
 static const struct scsi_row {
+	const char *name;
 	scsi_handler *handle;
 	uint32_t flags;
 } commands[256] = {
-	[SCSI_TEST_UNIT_READY] = {test_unit_ready, 0},
-	[SCSI_REQUEST_SENSE] = {request_sense, PASSES_ATTENTION},
-	[SCSI_READ_6] = {scsi_read_write, 0},
-	[SCSI_WRITE_6] = {scsi_read_write, 0},
-	[SCSI_INQUIRY] = {scsi_inquiry, PASSES_ATTENTION},
-	[SCSI_MODE_SENSE_6] = {scsi_mode_sense, 0},
-	[SCSI_START_STOP_UNIT] = {start_stop_unit, 0},
-	[SCSI_READ_CAPACITY_10] = {scsi_read_capacity_10, 0},
-	[SCSI_READ_10] = {scsi_read_write, 0},
-	[SCSI_WRITE_10] = {scsi_read_write, 0},
-	[SCSI_SYNCHRONIZE_CACHE_10] = {scsi_synchronize_cache, 0},
-	[SCSI_UNMAP] = {scsi_unmap, 0},
-	[SCSI_MODE_SENSE_10] = {scsi_mode_sense, 0},
-	[SCSI_READ_16] = {scsi_read_write, 0},
-	[SCSI_WRITE_16] = {scsi_read_write, 0},
-	[SCSI_SYNCHRONIZE_CACHE_16] = {scsi_synchronize_cache, 0},
-	[SCSI_SERVICE_ACTION_IN_16] = {service_action_in, 0},
-	[SCSI_READ_12] = {scsi_read_write, 0},
-	[SCSI_WRITE_12] = {scsi_read_write, 0},
+	[SCSI_TEST_UNIT_READY] = {"TEST UNIT READY", vsp_scsi_test_unit_ready, 0},
+	[SCSI_REQUEST_SENSE] = {"REQUEST SENSE", vsp_scsi_request_sense, PASSES_ATTENTION},
+	[SCSI_READ_6] = {"READ(6)", vsp_scsi_read, 0},
+	[SCSI_WRITE_6] = {"WRITE(6)", vsp_scsi_write, 0},
+	[SCSI_INQUIRY] = {"INQUIRY", vsp_scsi_inquiry, PASSES_ATTENTION},
+	[SCSI_MODE_SELECT_6] = {"MODE SELECT(6)", vsp_scsi_mode_select, 0},
+	[SCSI_MODE_SENSE_6] = {"MODE SENSE(6)", vsp_scsi_mode_sense, 0},
+	[SCSI_START_STOP_UNIT] = {"START STOP UNIT", vsp_scsi_start_stop_unit, 0},
+	[SCSI_SEND_DIAGNOSTIC] = {"SEND DIAGNOSTIC", vsp_scsi_send_diagnostic, 0},
+	[SCSI_PREVENT_ALLOW] = {"PREVENT ALLOW MEDIUM REMOVAL", vsp_scsi_prevent_allow, 0},
+	[SCSI_READ_CAPACITY_10] = {"READ CAPACITY(10)", vsp_scsi_read_capacity_10, 0},
+	[SCSI_READ_10] = {"READ(10)", vsp_scsi_read, 0},
+	[SCSI_WRITE_10] = {"WRITE(10)", vsp_scsi_write, 0},
+	[SCSI_WRITE_AND_VERIFY_10] = {"WRITE AND VERIFY(10)", vsp_scsi_write_and_verify, 0},
+	[SCSI_VERIFY_10] = {"VERIFY(10)", vsp_scsi_verify, 0},
+	[SCSI_PRE_FETCH_10] = {"PRE-FETCH(10)", vsp_scsi_pre_fetch, 0},
+	[SCSI_SYNCHRONIZE_CACHE_10] = {"SYNCHRONIZE CACHE(10)", vsp_scsi_synchronize_cache, 0},
+	[SCSI_READ_DEFECT_DATA_10] = {"READ DEFECT DATA(10)", vsp_scsi_read_defect_data, 0},
+	[SCSI_WRITE_SAME_10] = {"WRITE SAME(10)", vsp_scsi_write_same, 0},
+	[SCSI_UNMAP] = {"UNMAP", vsp_scsi_unmap, 0},
+	[SCSI_MODE_SELECT_10] = {"MODE SELECT(10)", vsp_scsi_mode_select, 0},
+	[SCSI_MODE_SENSE_10] = {"MODE SENSE(10)", vsp_scsi_mode_sense, 0},
+	[SCSI_READ_16] = {"READ(16)", vsp_scsi_read, 0},
+	[SCSI_WRITE_16] = {"WRITE(16)", vsp_scsi_write, 0},
+	[SCSI_WRITE_AND_VERIFY_16] = {"WRITE AND VERIFY(16)", vsp_scsi_write_and_verify, 0},
+	[SCSI_VERIFY_16] = {"VERIFY(16)", vsp_scsi_verify, 0},
+	[SCSI_PRE_FETCH_16] = {"PRE-FETCH(16)", vsp_scsi_pre_fetch, 0},
+	[SCSI_SYNCHRONIZE_CACHE_16] = {"SYNCHRONIZE CACHE(16)", vsp_scsi_synchronize_cache, 0},
+	[SCSI_WRITE_SAME_16] = {"WRITE SAME(16)", vsp_scsi_write_same, 0},
+	[SCSI_SERVICE_ACTION_IN_16] = {"SERVICE ACTION IN(16)", service_action_in, 0},
+	[SCSI_READ_12] = {"READ(12)", vsp_scsi_read, 0},
+	[SCSI_WRITE_12] = {"WRITE(12)", vsp_scsi_write, 0},
+	[SCSI_WRITE_AND_VERIFY_12] = {"WRITE AND VERIFY(12)", vsp_scsi_write_and_verify, 0},
+	[SCSI_VERIFY_12] = {"VERIFY(12)", vsp_scsi_verify, 0},
+	[SCSI_READ_DEFECT_DATA_12] = {"READ DEFECT DATA(12)", vsp_scsi_read_defect_data, 0},
 };
 
-enum scsi_step scsi_execute(struct scsi_command *cmd)
+/* What is not needed for the answer to every command is left as it was. */
+static void command_reset(struct scsi_command *cmd)
 {
-	const struct scsi_row *row = &commands[cmd->cdb[0]];
-
-	cmd->data_len = 0;
 	cmd->status = SCSI_GOOD;
 	cmd->sense = SCSI_SENSE_NONE;
 	cmd->took_attention = false;
+	cmd->overrun = false;
+	cmd->gone = false;
+	cmd->data_len = 0;
+	cmd->moved = 0;
+	cmd->unit = 0;
+	cmd->at = 0;
+	cmd->fetch = 0;
 	cmd->fua = false;
-	cmd->offset = cmd->len = 0;
+	cmd->compare = false;
+	cmd->same = false;
+}
+
+enum scsi_step vsp_scsi_execute(struct scsi_command *cmd)
+{
+	const struct scsi_row *row = &commands[cmd->cdb[0]];
+
+	command_reset(cmd);
 	if (!row->handle)
-		return scsi_check(cmd, SCSI_SENSE_INVALID_OPCODE);
+		return vsp_scsi_check(cmd, SCSI_SENSE_INVALID_OPCODE);
 	if (cmd->attention != SCSI_SENSE_NONE && !(row->flags & PASSES_ATTENTION)) {
 		cmd->took_attention = true;
-		return scsi_check(cmd, cmd->attention);
+		return vsp_scsi_check(cmd, cmd->attention);
 	}
 	return row->handle(cmd);
 }
 
-uint32_t scsi_wants_data(const uint8_t *cdb)
+enum scsi_step vsp_scsi_next(struct scsi_command *cmd, int result)
 {
-	return cdb[0] == SCSI_UNMAP ? scsi_get16(cdb + 7) : 0;
+	return cmd->next(cmd, result);
 }
 
-enum scsi_step scsi_check(struct scsi_command *cmd, enum scsi_sense sense)
+const char *vsp_scsi_name(uint8_t opcode)
+{
+	return opcode == SCSI_REPORT_LUNS ? "REPORT LUNS" : commands[opcode].name;
+}
+
+uint32_t vsp_scsi_wants(const uint8_t *cdb)
+{
+	switch (cdb[0]) {
+	case SCSI_UNMAP:
+	case SCSI_MODE_SELECT_10:
+		return scsi_get16(cdb + 7);
+	case SCSI_MODE_SELECT_6:
+		return cdb[4];
+	case SCSI_WRITE_SAME_10:
+	case SCSI_WRITE_SAME_16:
+		return SCSI_CHUNK; /* one block at most */
+	default:
+		return 0;
+	}
+}
+
+enum scsi_step vsp_scsi_check(struct scsi_command *cmd, enum scsi_sense sense)
 {
 	cmd->status = SCSI_CHECK_CONDITION;
 	cmd->sense = sense;
 	cmd->data_len = 0;
+	cmd->moved = 0;
 	return SCSI_DONE;
 }
 
-enum scsi_step scsi_data(struct scsi_command *cmd, uint32_t len, uint32_t allocation)
+enum scsi_step vsp_scsi_good(struct scsi_command *cmd)
+{
+	cmd->status = SCSI_GOOD;
+	return SCSI_DONE;
+}
+
+enum scsi_step vsp_scsi_data(struct scsi_command *cmd, uint32_t len, uint32_t allocation)
 {
 	if (len > allocation)
 		len = allocation;
 	if (len > cmd->buffer)
 		len = cmd->buffer;
 	cmd->data_len = cmd->data_in ? len : 0;
-	cmd->status = SCSI_GOOD;
+	return vsp_scsi_good(cmd);
+}
+
+static enum scsi_step command_busy(struct scsi_command *cmd)
+{
+	cmd->status = SCSI_BUSY;
+	cmd->moved = 0;
 	return SCSI_DONE;
 }
 
-void scsi_finish(struct scsi_command *cmd, int error)
+enum scsi_step vsp_scsi_end(struct scsi_command *cmd, int result)
 {
-	cmd->status = SCSI_GOOD;
-	switch (error) {
+	switch (result) {
 	case 0:
-		return;
+		return vsp_scsi_good(cmd);
 	case -ENOSPC:
 	case -EDQUOT:
-		scsi_check(cmd, SCSI_SENSE_NO_SPACE);
-		return;
+		return vsp_scsi_check(cmd, SCSI_SENSE_NO_SPACE);
 	case -EROFS:
-		scsi_check(cmd, SCSI_SENSE_WRITE_PROTECTED);
-		return;
+		return vsp_scsi_check(cmd, SCSI_SENSE_WRITE_PROTECTED);
 	case -EAGAIN:
+	case -EINTR:
 	case -ENOMEM:
-		cmd->status = SCSI_BUSY;
-		return;
+		return command_busy(cmd);
+	case -EINVAL:
+	case -EFAULT: /* the guest's pages */
+		return vsp_scsi_check(cmd, SCSI_SENSE_INVALID_CDB);
+	case -ESHUTDOWN:
+		cmd->gone = true;
+		return vsp_scsi_check(cmd, SCSI_SENSE_NONE);
 	default:
-		scsi_check(cmd, cmd->op == VSP_BLOCK_READ ? SCSI_SENSE_READ_ERROR :
-							    SCSI_SENSE_WRITE_ERROR);
+		return vsp_scsi_check(cmd, cmd->op == VSP_BLOCK_READ ? SCSI_SENSE_READ_ERROR :
+								       SCSI_SENSE_WRITE_ERROR);
 	}
 }
 
-static const uint8_t senses[SCSI_SENSE_COUNT][3] = {
-#define X(constant, key, asc, ascq) [SCSI_SENSE_##constant] = {key, asc, ascq},
-	SCSI_SENSES(X)
-#undef X
-};
-
-uint8_t scsi_sense_key(enum scsi_sense sense)
+enum scsi_step vsp_scsi_flush(struct scsi_command *cmd)
 {
-	return senses[sense][0];
+	cmd->op = VSP_BLOCK_FLUSH;
+	cmd->offset = cmd->len = 0;
+	cmd->fetch = 0;
+	cmd->next = vsp_scsi_end;
+	return SCSI_BLOCK;
 }
 
-void scsi_sense_fixed(enum scsi_sense sense, uint8_t out[SCSI_SENSE_FIXED])
+/* -- Ranges --------------------------------------------------------------- */
+
+struct scsi_range vsp_scsi_cdb_range(const uint8_t *cdb)
 {
-	memset(out, 0, SCSI_SENSE_FIXED);
-	out[0] = 0x70; /* current error, fixed format */
-	out[2] = senses[sense][0];
-	out[7] = SCSI_SENSE_FIXED - 8;
-	out[12] = senses[sense][1];
-	out[13] = senses[sense][2];
+	switch (cdb[0] >> 5) {
+	case 0:
+		return (struct scsi_range){scsi_get32(cdb) & 0x1fffff, cdb[4] ? cdb[4] : 256};
+	case 4:
+		return (struct scsi_range){scsi_get64(cdb + 2), scsi_get32(cdb + 10)};
+	case 5:
+		return (struct scsi_range){scsi_get32(cdb + 2), scsi_get32(cdb + 6)};
+	default:
+		return (struct scsi_range){scsi_get32(cdb + 2), scsi_get16(cdb + 7)};
+	}
+}
+
+enum scsi_sense vsp_scsi_medium_check(const struct scsi_command *cmd, struct scsi_range range, bool write)
+{
+	uint64_t blocks = scsi_blocks(cmd->disk);
+
+	if (write && cmd->disk->read_only)
+		return SCSI_SENSE_WRITE_PROTECTED;
+	if (range.lba > blocks || range.count > blocks - range.lba)
+		return SCSI_SENSE_LBA_RANGE;
+	return SCSI_SENSE_NONE;
 }

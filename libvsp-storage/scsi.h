@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SCSI for disks (SPC-4, SBC-3), pure: a CDB and what is known of the disk go in, an
- * answer or one block operation comes out. No I/O, no guest memory: data-out that is
- * parsed arrives as a private copy. */
+ * answer or a block operation comes out; when that has ended, the next one, or the
+ * answer. No I/O, no guest memory: data-out that is parsed arrives as a private copy. */
 #ifndef LIBVSP_STORAGE_SCSI_H
 #define LIBVSP_STORAGE_SCSI_H
 
@@ -14,8 +14,11 @@
 #define SCSI_CHECK_CONDITION 0x02
 #define SCSI_BUSY 0x08
 
-#define SCSI_DATA_MAX 4096u      /* bytes of data a command makes or parses itself */
-#define SCSI_UNMAP_DESCRIPTORS 255u /* as many as fit into SCSI_DATA_MAX */
+#define SCSI_CHUNK 4096u             /* bytes handled at a time where data is looked at */
+#define SCSI_DATA_MAX (2 * SCSI_CHUNK) /* a command's private bytes */
+#define SCSI_REPEAT 16u              /* iovecs an operation on private bytes takes at most */
+#define SCSI_UNMAP_DESCRIPTORS 256u  /* their list fits into SCSI_DATA_MAX */
+#define SCSI_WRITE_SAME_MAX (8u << 20) /* bytes */
 
 enum scsi_opcode {
 	SCSI_TEST_UNIT_READY = 0x00,
@@ -23,24 +26,41 @@ enum scsi_opcode {
 	SCSI_READ_6 = 0x08,
 	SCSI_WRITE_6 = 0x0a,
 	SCSI_INQUIRY = 0x12,
+	SCSI_MODE_SELECT_6 = 0x15,
 	SCSI_MODE_SENSE_6 = 0x1a,
 	SCSI_START_STOP_UNIT = 0x1b,
+	SCSI_SEND_DIAGNOSTIC = 0x1d,
+	SCSI_PREVENT_ALLOW = 0x1e,
 	SCSI_READ_CAPACITY_10 = 0x25,
 	SCSI_READ_10 = 0x28,
 	SCSI_WRITE_10 = 0x2a,
+	SCSI_WRITE_AND_VERIFY_10 = 0x2e,
+	SCSI_VERIFY_10 = 0x2f,
+	SCSI_PRE_FETCH_10 = 0x34,
 	SCSI_SYNCHRONIZE_CACHE_10 = 0x35,
+	SCSI_READ_DEFECT_DATA_10 = 0x37,
+	SCSI_WRITE_SAME_10 = 0x41,
 	SCSI_UNMAP = 0x42,
+	SCSI_MODE_SELECT_10 = 0x55,
 	SCSI_MODE_SENSE_10 = 0x5a,
 	SCSI_READ_16 = 0x88,
 	SCSI_WRITE_16 = 0x8a,
+	SCSI_WRITE_AND_VERIFY_16 = 0x8e,
+	SCSI_VERIFY_16 = 0x8f,
+	SCSI_PRE_FETCH_16 = 0x90,
 	SCSI_SYNCHRONIZE_CACHE_16 = 0x91,
+	SCSI_WRITE_SAME_16 = 0x93,
 	SCSI_SERVICE_ACTION_IN_16 = 0x9e,
 	SCSI_REPORT_LUNS = 0xa0,
 	SCSI_READ_12 = 0xa8,
 	SCSI_WRITE_12 = 0xaa,
+	SCSI_WRITE_AND_VERIFY_12 = 0xae,
+	SCSI_VERIFY_12 = 0xaf,
+	SCSI_READ_DEFECT_DATA_12 = 0xb7,
 };
 
 #define SCSI_SAI_READ_CAPACITY_16 0x10
+#define SCSI_SAI_GET_LBA_STATUS 0x12
 
 /* X(constant, sense key, ASC, ASCQ) */
 #define SCSI_SENSES(X)                                                                   \
@@ -55,7 +75,8 @@ enum scsi_opcode {
 	X(NO_SAVED_PAGES, 0x05, 0x39, 0x00)                                              \
 	X(CAPACITY_CHANGED, 0x06, 0x2a, 0x09)                                            \
 	X(WRITE_PROTECTED, 0x07, 0x27, 0x00)                                             \
-	X(NO_SPACE, 0x07, 0x27, 0x07)
+	X(NO_SPACE, 0x07, 0x27, 0x07)                                                    \
+	X(MISCOMPARE, 0x0e, 0x1d, 0x00)
 
 enum scsi_sense {
 #define X(constant, key, asc, ascq) SCSI_SENSE_##constant,
@@ -69,9 +90,8 @@ enum scsi_sense {
 
 /* Where a command goes next. */
 enum scsi_step {
-	SCSI_DONE,  /* @status, @sense and @data are the answer */
-	SCSI_BLOCK, /* do @op on the disk; its result is the answer */
-	SCSI_TRIM,  /* unmap each range of scsi_unmap_range(), then GOOD */
+	SCSI_DONE,  /* the answer is there */
+	SCSI_BLOCK, /* do @op on the disk, then vsp_scsi_next() */
 };
 
 struct scsi_command {
@@ -82,52 +102,101 @@ struct scsi_command {
 	bool data_in, data_out;    /* what the transport can move, */
 	uint32_t buffer;           /* and how many bytes of it */
 	uint8_t *data;             /* SCSI_DATA_MAX bytes. In: the parameter list, if
-				    * scsi_wants_data(). Out: data for the guest */
-	/* out */
-	uint32_t data_len;   /* bytes in @data; 0 unless data_in */
+				    * vsp_scsi_wants(). Out: data for the guest */
+
+	/* SCSI_DONE */
 	uint8_t status;
 	enum scsi_sense sense;
 	bool took_attention; /* it was reported: clear it */
+	bool overrun;        /* the guest's buffer is too small for what has no shorter form */
+	bool gone;           /* the disk was taken away under the command */
+	uint32_t data_len;   /* bytes of @data for the guest; 0 unless data_in */
+	uint32_t moved;      /* bytes of the guest's buffer used by block operations */
+
+	/* SCSI_BLOCK */
 	enum vsp_block_op op;
 	uint64_t offset, len; /* bytes */
-	bool fua;             /* flush after the write */
-	uint32_t ranges;      /* SCSI_TRIM: number of them */
+	/* READ, WRITE: 0: on the guest's data from byte @at on. Else on private memory: the
+	 * first @unit bytes of @data again and again, @len / @unit <= SCSI_REPEAT times */
+	uint32_t unit;
+	uint32_t at;
+	uint32_t fetch; /* before: copy so many bytes (<= SCSI_CHUNK) of the guest's data, from
+			 * byte @at on, to @data + SCSI_CHUNK */
+
+	/* the command's own, between its steps */
+	enum scsi_step (*next)(struct scsi_command *cmd, int result);
+	uint64_t end;   /* of the range on the disk, bytes */
+	uint32_t index; /* descriptors done */
+	uint32_t count; /* descriptors */
+	bool fua;       /* flush at the end */
+	bool compare;   /* with the data that was written */
+	bool same;      /* compare each block with the same data */
 };
 
-/* Runs one command up to its next step. */
-enum scsi_step scsi_execute(struct scsi_command *cmd);
+/* Runs one command up to its first step. */
+enum scsi_step vsp_scsi_execute(struct scsi_command *cmd);
+
+/* The step after SCSI_BLOCK, whose operation ended with @result: 0 or -errno; -EFAULT when
+ * the guest's data does not lie in guest memory. */
+enum scsi_step vsp_scsi_next(struct scsi_command *cmd, int result);
 
 /* Bytes of data-out that the command parses itself: fetch so many (at most
- * SCSI_DATA_MAX) into cmd->data first. 0 for most. */
-uint32_t scsi_wants_data(const uint8_t *cdb);
-
-/* After SCSI_TRIM: range @i of cmd->data in bytes. Checked already. */
-void scsi_unmap_range(const struct scsi_command *cmd, uint32_t i, uint64_t *offset, uint64_t *len);
-
-/* The status and sense of a block operation that ended with @error (0 or -errno). */
-void scsi_finish(struct scsi_command *cmd, int error);
-
-/* 18 bytes of fixed-format sense data. */
-void scsi_sense_fixed(enum scsi_sense sense, uint8_t out[SCSI_SENSE_FIXED]);
-uint8_t scsi_sense_key(enum scsi_sense sense);
+ * SCSI_DATA_MAX, at most the buffer) into cmd->data first. 0 for most. */
+uint32_t vsp_scsi_wants(const uint8_t *cdb);
 
 /* What a target without a disk at this LUN answers to INQUIRY (qualifier 3: no device, but
- * the target is there); @data gets the bytes. */
-enum scsi_step scsi_inquiry_absent(struct scsi_command *cmd);
+ * the target is there). */
+enum scsi_step vsp_scsi_inquiry_absent(struct scsi_command *cmd, uint8_t lun);
+
+/* REPORT LUNS of a target with the LUNs whose bit is set in @luns (256 bits). */
+enum scsi_step vsp_scsi_report_luns(struct scsi_command *cmd, const uint64_t luns[4]);
+
+/* The command's name ("READ(10)"), NULL if it is not known. */
+const char *vsp_scsi_name(uint8_t opcode);
+
+/* 18 bytes of fixed-format sense data. */
+void vsp_scsi_sense_fixed(enum scsi_sense sense, uint8_t out[SCSI_SENSE_FIXED]);
+uint8_t vsp_scsi_sense_key(enum scsi_sense sense);
 
 /* -- Between the families' files ------------------------------------------ */
 
 typedef enum scsi_step scsi_handler(struct scsi_command *cmd);
 
-scsi_handler scsi_inquiry, scsi_mode_sense, scsi_read_write, scsi_synchronize_cache, scsi_unmap,
-	scsi_read_capacity_10, scsi_read_capacity_16;
+scsi_handler vsp_scsi_test_unit_ready, vsp_scsi_request_sense, vsp_scsi_start_stop_unit,
+	vsp_scsi_send_diagnostic, vsp_scsi_prevent_allow, vsp_scsi_read_defect_data;
+scsi_handler vsp_scsi_inquiry, vsp_scsi_mode_sense, vsp_scsi_mode_select;
+scsi_handler vsp_scsi_read, vsp_scsi_write, vsp_scsi_verify, vsp_scsi_write_and_verify,
+	vsp_scsi_pre_fetch, vsp_scsi_synchronize_cache;
+scsi_handler vsp_scsi_write_same, vsp_scsi_unmap;
+scsi_handler vsp_scsi_read_capacity_10, vsp_scsi_read_capacity_16, vsp_scsi_get_lba_status;
 
 /* CHECK CONDITION with @sense. */
-enum scsi_step scsi_check(struct scsi_command *cmd, enum scsi_sense sense);
+enum scsi_step vsp_scsi_check(struct scsi_command *cmd, enum scsi_sense sense);
 
 /* GOOD, with the first @len bytes of cmd->data as far as the CDB's @allocation and the
  * guest's buffer have room: never an error because they are short. */
-enum scsi_step scsi_data(struct scsi_command *cmd, uint32_t len, uint32_t allocation);
+enum scsi_step vsp_scsi_data(struct scsi_command *cmd, uint32_t len, uint32_t allocation);
+
+/* GOOD, without data. */
+enum scsi_step vsp_scsi_good(struct scsi_command *cmd);
+
+/* The answer to a block operation that ended with @result; a cmd->next. */
+enum scsi_step vsp_scsi_end(struct scsi_command *cmd, int result);
+
+/* A flush, then vsp_scsi_end(). */
+enum scsi_step vsp_scsi_flush(struct scsi_command *cmd);
+
+/* A range of blocks on the medium. */
+struct scsi_range {
+	uint64_t lba;
+	uint64_t count;
+};
+
+/* The range of a CDB whose fields lie where its opcode's group has them. */
+struct scsi_range vsp_scsi_cdb_range(const uint8_t *cdb);
+
+/* What forbids a command on @range, SCSI_SENSE_NONE: nothing. @write: it changes it. */
+enum scsi_sense vsp_scsi_medium_check(const struct scsi_command *cmd, struct scsi_range range, bool write);
 
 static inline uint32_t scsi_get16(const uint8_t *p)
 {

@@ -37,12 +37,17 @@ struct lun_queue {
 	bool retired;     /* the LUN is gone: freed with the last request */
 };
 
-/* The queue of @sc to @number, made at first use; NULL if no disk is there, or there is no
- * memory for it. */
-struct lun_queue *lun_queue_get(struct storage_channel *sc, uint8_t number);
-void lun_queue_release(struct lun_queue *lq); /* a request has ended */
-void lun_queues_free(struct storage_channel *sc);
-void lun_table_free(struct vsp_storage *storage);
+/* The queue of @sc to @number, made at first use. Returns 0; -ENOENT: no disk is there;
+ * or what queue_new() of the disk says. */
+int vsp_lun_queue_get(struct storage_channel *sc, uint8_t number, struct lun_queue **lq);
+void vsp_lun_queue_release(struct lun_queue *lq); /* a request has ended */
+/* Lets go of disks that were removed. */
+void vsp_lun_queues_sweep(struct storage_channel *sc);
+void vsp_lun_queues_free(struct storage_channel *sc); /* nothing runs */
+
+/* Sets the bits of the LUNs that have a disk. Any thread. */
+void vsp_lun_map(const struct vsp_storage *storage, uint64_t luns[VSP_STORAGE_LUNS / 64]);
+void vsp_lun_table_free(struct vsp_storage *storage);
 
 /* -- Requests ------------------------------------------------------------- */
 
@@ -56,13 +61,6 @@ struct request {
 	struct vmbus_packet packet; /* leads into buf */
 	struct vsp_storvsp_packet storvsp; /* the request's copy, then the answer */
 	struct vmbus_span span;     /* the guest's data pages; len 0: none */
-	enum request_state {
-		REQUEST_IDLE,
-		REQUEST_BLOCK, /* the command's own operation */
-		REQUEST_FUA,   /* the flush after a write */
-		REQUEST_TRIM,  /* range after range */
-	} state;
-	uint32_t range;      /* REQUEST_TRIM: the next one */
 	struct iovec *iov;   /* channel->iov_max of them */
 	uint8_t cdb[VSP_CDB_SIZE];
 	uint32_t answer_len; /* bytes of storvsp that go back */
@@ -71,7 +69,7 @@ struct request {
 };
 
 /* Takes the SRB that the request's packet holds; answers at once or later. */
-void request_execute(struct request *r);
+void vsp_request_execute(struct request *r);
 
 /* -- Channels and protocol ------------------------------------------------ */
 
@@ -98,6 +96,8 @@ struct storage_channel {
 	uint32_t running; /* requests that are not in the pool */
 	int fault;        /* the answer ring is broken: stops the channel */
 	struct lun_queue *luns[VSP_STORAGE_LUNS];
+	unsigned int removals; /* of storage, when we looked last */
+	struct vmbus_timer timer; /* to look for room in the answer ring */
 	_Atomic uint64_t stats[STATS];
 };
 
@@ -123,6 +123,7 @@ struct vsp_storage {
 	struct vmbus_channel *primary; /* the offer */
 	pthread_mutex_t lock;
 	_Atomic(struct lun *) luns[VSP_STORAGE_LUNS]; /* changed under the lock */
+	atomic_uint removals; /* of disks */
 	struct storage_channel *channels;             /* open ones, under the lock */
 	uint64_t stats[STATS];                        /* of closed ones, under the lock */
 	_Atomic uint64_t bad_requests;
@@ -133,13 +134,15 @@ struct vsp_storage {
 	atomic_bool rescan;    /* the LUNs changed: tell the guest */
 };
 
-/* The protocol, but for EXECUTE_SRB: takes @in (its payload's first @len bytes came from the
- * guest, the rest is zero) and turns it into the answer. @primary: it came over the first
+/* The protocol, but for EXECUTE_SRB: takes @in, of which the first @len bytes came from the
+ * guest and the rest is zero, and turns it into the answer. @primary: it came over the first
  * channel. Returns true if it is an SRB to be executed; false if the answer stands in @in.
  * Sub-channels granted are left in storage->sub_channels. */
-bool storvsp_message(struct vsp_storage *storage, bool primary, struct vsp_storvsp_packet *in);
+bool vsp_storvsp_message(struct vsp_storage *storage, bool primary, struct vsp_storvsp_packet *in,
+			 uint32_t len);
 
 #define STORVSP_STATUS_SUCCESS 0x00000000u
+#define STORVSP_STATUS_BUFFER_OVERFLOW 0x80000005u
 #define STORVSP_STATUS_BUSY 0x80000011u
 #define STORVSP_STATUS_INVALID_PARAMETER 0xc000000du
 #define STORVSP_STATUS_INVALID_DEVICE_REQUEST 0xc0000010u
@@ -154,10 +157,10 @@ bool storvsp_message(struct vsp_storage *storage, bool primary, struct vsp_storv
 		    sizeof(struct vsp_storvsp_packet) + VMBUS_PACKET_TRAILER))
 
 /* The LUNs changed: have the guest told, if it is there. Any thread. */
-void storage_rescan(struct vsp_storage *storage);
+void vsp_storage_rescan(struct vsp_storage *storage);
 
 /* Sends r->storvsp as the request's completion and gives the request back. */
-void storage_answer(struct request *r);
+void vsp_storage_answer(struct request *r);
 
 /* -- disk.c --------------------------------------------------------------- */
 

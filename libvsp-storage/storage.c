@@ -7,6 +7,8 @@
 
 #include "storage-private.h"
 
+#define PAYLOAD_MAX (2 * sizeof(struct vsp_storvsp_packet)) /* of which we know half */
+#define SPACE_TIMER_NS 1000000u
 #define ALIGN16(bytes) (((size_t)(bytes) + 15) & ~(size_t)15)
 
 /* -- Requests' memory ----------------------------------------------------- */
@@ -20,7 +22,7 @@ static int pool_new(struct storage_channel *sc, uint32_t depth, uint32_t max_tra
 
 	sc->packet_max = (uint32_t)(sizeof(struct vmbus_packet_descriptor) +
 				    sizeof(struct vmbus_gpa_direct) + sizeof(struct vmbus_gpa_range) +
-				    pages * sizeof(uint64_t) + sizeof(struct vsp_storvsp_packet));
+				    pages * sizeof(uint64_t) + PAYLOAD_MAX);
 	/* a packet can hold no more page numbers than this */
 	sc->iov_max = sc->packet_max / (uint32_t)sizeof(uint64_t);
 	each = VSP_BLOCK_REQUEST_MAX + ALIGN16(sc->iov_max * sizeof(struct iovec)) + SCSI_DATA_MAX +
@@ -54,7 +56,7 @@ static void request_return(struct request *r)
 	sc->running--;
 }
 
-void storage_answer(struct request *r)
+void vsp_storage_answer(struct request *r)
 {
 	const struct vmbus_packet answer = {
 		.type = VMBUS_PACKET_COMPLETION,
@@ -71,32 +73,38 @@ void storage_answer(struct request *r)
 
 /* -- Packets -------------------------------------------------------------- */
 
-/* Wakes the threads that serve @storage's channels: the primary's, or the others'. */
-static void channels_wake(struct vsp_storage *storage, bool primary)
+static void channel_wake(const struct storage_channel *sc)
+{
+	uint64_t one = 1;
+
+	(void)!write(vmbus_channel_doorbell(sc->channel), &one, sizeof(one));
+}
+
+/* Wakes the threads that serve @storage's channels. */
+static void channels_wake(struct vsp_storage *storage)
 {
 	const struct storage_channel *sc;
-	uint64_t one = 1;
 
 	pthread_mutex_lock(&storage->lock);
 	for (sc = storage->channels; sc; sc = sc->next)
-		if ((vmbus_channel_subindex(sc->channel) == 0) == primary)
-			(void)!write(vmbus_channel_doorbell(sc->channel), &one, sizeof(one));
+		channel_wake(sc);
 	pthread_mutex_unlock(&storage->lock);
 }
 
-void storage_rescan(struct vsp_storage *storage)
+void vsp_storage_rescan(struct vsp_storage *storage)
 {
 	atomic_store(&storage->rescan, true);
-	channels_wake(storage, true);
+	channels_wake(storage);
 }
 
-static void message_handle(struct request *r)
+static void message_handle(struct request *r, uint32_t len)
 {
 	struct storage_channel *sc = r->channel;
 	uint32_t operation = r->storvsp.operation;
 
-	if (storvsp_message(sc->storage, vmbus_channel_subindex(sc->channel) == 0, &r->storvsp)) {
-		request_execute(r);
+	if (vsp_storvsp_message(sc->storage, vmbus_channel_subindex(sc->channel) == 0, &r->storvsp,
+				len)) {
+		vsp_request_execute(r);
 		return;
 	}
 	if (r->storvsp.status != STORVSP_STATUS_SUCCESS)
@@ -105,8 +113,8 @@ static void message_handle(struct request *r)
 		 vmbus_channel_offer_sub(sc->channel, sc->storage->sub_channels))
 		r->storvsp.status = STORVSP_STATUS_INVALID_PARAMETER;
 	else if (operation == VSP_STORVSP_END_INITIALIZATION)
-		channels_wake(sc->storage, false); /* they held their requests back */
-	storage_answer(r);
+		channels_wake(sc->storage); /* the others held their requests back */
+	vsp_storage_answer(r);
 }
 
 /* A completion of ours that the guest sent back, or a request that wants no answer: nothing
@@ -134,30 +142,52 @@ static void packet_handle(struct request *r)
 	memcpy(&r->storvsp, r->packet.payload, len);
 	/* as long as the question: Windows and Linux both insist on that */
 	r->answer_len = len < VSP_STORVSP_HEADER ? VSP_STORVSP_HEADER : len;
-	if (len < VSP_STORVSP_HEADER)
-		r->storvsp.operation = VSP_STORVSP_OPERATION_COUNT; /* is refused */
-	message_handle(r);
+	message_handle(r, len);
+}
+
+static void space_timer_fire(struct vmbus_timer *timer)
+{
+	channel_wake((struct storage_channel *)((char *)timer -
+						offsetof(struct storage_channel, timer)));
+}
+
+/* The answer ring is full: returns true if there is room after all, else the guest signals
+ * when it has made some. A guest that does not know how is looked after by a timer. */
+static bool space_wait(struct storage_channel *sc)
+{
+	if (vmbus_tx_wait_space(vmbus_channel_tx(sc->channel), STORVSP_ANSWER_BYTES))
+		return true;
+	if (sc->loop && !vmbus_rx_peer_frees(vmbus_channel_rx(sc->channel)))
+		vmbus_loop_timer(sc->loop, &sc->timer, SPACE_TIMER_NS);
+	return false;
+}
+
+static bool answer_reserve(struct storage_channel *sc)
+{
+	struct vmbus_tx *tx = vmbus_channel_tx(sc->channel);
+
+	return vmbus_tx_reserve(tx, STORVSP_ANSWER_BYTES) ||
+	       (space_wait(sc) && vmbus_tx_reserve(tx, STORVSP_ANSWER_BYTES));
+}
+
+/* Why nothing can be taken: -EAGAIN: there is nothing. */
+static int packet_refuse(struct storage_channel *sc)
+{
+	return vmbus_rx_pending(vmbus_channel_rx(sc->channel)) ? -EBUSY : -EAGAIN;
 }
 
 /* Returns 0, -EAGAIN (nothing there), -EBUSY (no request or no room for the answer now), or a
  * fault. */
 static int packet_take(struct storage_channel *sc)
 {
-	struct vmbus_tx *tx = vmbus_channel_tx(sc->channel);
 	struct request *r = sc->pool;
 	int ret;
 
-	if (!vmbus_rx_pending(vmbus_channel_rx(sc->channel)))
-		return -EAGAIN;
-	if (!r)
-		return -EBUSY;
-	if (!vmbus_tx_reserve(tx, STORVSP_ANSWER_BYTES) &&
-	    !(vmbus_tx_wait_space(tx, STORVSP_ANSWER_BYTES) &&
-	      vmbus_tx_reserve(tx, STORVSP_ANSWER_BYTES)))
-		return -EBUSY;
+	if (!r || !answer_reserve(sc))
+		return packet_refuse(sc);
 	ret = vmbus_rx_next(vmbus_channel_rx(sc->channel), r->buf, sc->packet_max, &r->packet);
 	if (ret) {
-		vmbus_tx_unreserve(tx, STORVSP_ANSWER_BYTES);
+		vmbus_tx_unreserve(vmbus_channel_tx(sc->channel), STORVSP_ANSWER_BYTES);
 		return ret == -ENOBUFS ? VMBUS_FAULT_LIMIT : ret;
 	}
 	sc->pool = r->next;
@@ -177,6 +207,7 @@ static int storage_open(void *device, struct vmbus_channel *channel)
 		return -ENOMEM;
 	sc->storage = storage;
 	sc->channel = channel;
+	sc->timer.fire = space_timer_fire;
 	if (pool_new(sc, storage->config.queue_depth, storage->config.max_transfer)) {
 		free(sc->requests);
 		free(sc->memory);
@@ -196,6 +227,7 @@ static void rescan_send(struct storage_channel *sc)
 {
 	struct vsp_storage *storage = sc->storage;
 	const struct vsp_storvsp_packet message = {.operation = VSP_STORVSP_ENUMERATE_BUS};
+	int ret;
 	const struct vmbus_packet packet = {
 		.type = VMBUS_PACKET_INBAND,
 		.payload = &message,
@@ -207,10 +239,13 @@ static void rescan_send(struct storage_channel *sc)
 	if (storage->state != STORVSP_READY || storage->version < VSP_STORVSP_WIN7 ||
 	    !atomic_exchange(&storage->rescan, false))
 		return;
-	if (vmbus_channel_send(sc->channel, &packet, 0) == -EAGAIN) {
+	ret = vmbus_channel_send(sc->channel, &packet, 0);
+	if (ret == -EAGAIN && space_wait(sc))
+		ret = vmbus_channel_send(sc->channel, &packet, 0);
+	if (ret == -EAGAIN)
 		atomic_store(&storage->rescan, true);
-		(void)!vmbus_tx_wait_space(vmbus_channel_tx(sc->channel), STORVSP_ANSWER_BYTES);
-	}
+	else if (ret)
+		sc->fault = ret;
 }
 
 static int storage_service(void *device, struct vmbus_channel *channel, unsigned int budget)
@@ -221,6 +256,7 @@ static int storage_service(void *device, struct vmbus_channel *channel, unsigned
 
 	if (!sc->loop)
 		sc->loop = storage->config.loop_of(storage->config.opaque, channel);
+	vsp_lun_queues_sweep(sc);
 	if (vmbus_channel_subindex(channel) == 0) {
 		if (atomic_load_explicit(&storage->rescan, memory_order_relaxed))
 			rescan_send(sc);
@@ -244,7 +280,9 @@ static int storage_stop(void *device, struct vmbus_channel *channel)
 
 	if (sc->running)
 		return -EINPROGRESS;
-	lun_queues_free(sc);
+	vsp_lun_queues_free(sc);
+	if (sc->loop)
+		vmbus_loop_timer_cancel(sc->loop, &sc->timer);
 	if (vmbus_channel_subindex(channel) == 0)
 		storage->state = STORVSP_BEGIN; /* whoever opens it next starts anew */
 	return 0;
@@ -272,7 +310,7 @@ static void storage_released(void *device, struct vmbus_channel *channel)
 	struct vsp_storage *storage = device;
 
 	(void)channel;
-	lun_table_free(storage);
+	vsp_lun_table_free(storage);
 	pthread_mutex_destroy(&storage->lock);
 	free(storage);
 }

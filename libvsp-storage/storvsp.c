@@ -5,6 +5,8 @@
 #include "storage-private.h"
 
 #define IN(state) (1u << (state))
+#define SIZE_HEADER VSP_STORVSP_HEADER
+#define SIZE_SRB (VSP_STORVSP_HEADER + VSP_STORVSP_SIZE_V1) /* the tail is zero then */
 #define READY_OR_END (IN(STORVSP_END) | IN(STORVSP_READY))
 
 /* Handlers get a message that its state allows; they change @p into the answer's body and
@@ -79,21 +81,26 @@ static uint32_t reset(struct vsp_storage *s, struct vsp_storvsp_packet *p)
 
 static const struct storvsp_row {
 	const char *name;
+	uint32_t min_size; /* bytes of payload */
 	uint32_t states;   /* that accept it */
 	bool any_channel;  /* else on the primary alone */
 	storvsp_handler *handle; /* NULL: an SRB */
 } rows[VSP_STORVSP_OPERATION_COUNT] = {
-	[VSP_STORVSP_EXECUTE_SRB] = {"EXECUTE_SRB", IN(STORVSP_READY), true, NULL},
-	[VSP_STORVSP_RESET_LUN] = {"RESET_LUN", IN(STORVSP_READY), true, reset},
-	[VSP_STORVSP_RESET_ADAPTER] = {"RESET_ADAPTER", IN(STORVSP_READY), true, reset},
-	[VSP_STORVSP_RESET_BUS] = {"RESET_BUS", IN(STORVSP_READY), true, reset},
-	[VSP_STORVSP_BEGIN_INITIALIZATION] = {"BEGIN_INITIALIZATION", IN(STORVSP_BEGIN), false, begin},
-	[VSP_STORVSP_END_INITIALIZATION] = {"END_INITIALIZATION", IN(STORVSP_END), false, end},
-	[VSP_STORVSP_QUERY_VERSION] = {"QUERY_VERSION", IN(STORVSP_VERSION), false, query_version},
-	[VSP_STORVSP_QUERY_PROPERTIES] = {"QUERY_PROPERTIES", IN(STORVSP_PROPERTIES), false,
-					  query_properties},
-	[VSP_STORVSP_CREATE_SUB_CHANNELS] = {"CREATE_SUB_CHANNELS", READY_OR_END, false,
-					     create_sub_channels},
+	[VSP_STORVSP_EXECUTE_SRB] = {"EXECUTE_SRB", SIZE_SRB, IN(STORVSP_READY), true, NULL},
+	[VSP_STORVSP_RESET_LUN] = {"RESET_LUN", SIZE_HEADER, IN(STORVSP_READY), true, reset},
+	[VSP_STORVSP_RESET_ADAPTER] = {"RESET_ADAPTER", SIZE_HEADER, IN(STORVSP_READY), true, reset},
+	[VSP_STORVSP_RESET_BUS] = {"RESET_BUS", SIZE_HEADER, IN(STORVSP_READY), true, reset},
+	[VSP_STORVSP_BEGIN_INITIALIZATION] = {"BEGIN_INITIALIZATION", SIZE_HEADER,
+					      IN(STORVSP_BEGIN), false, begin},
+	[VSP_STORVSP_END_INITIALIZATION] = {"END_INITIALIZATION", SIZE_HEADER, IN(STORVSP_END),
+					    false, end},
+	[VSP_STORVSP_QUERY_VERSION] = {"QUERY_VERSION",
+				       SIZE_HEADER + sizeof(struct vsp_storvsp_version),
+				       IN(STORVSP_VERSION), false, query_version},
+	[VSP_STORVSP_QUERY_PROPERTIES] = {"QUERY_PROPERTIES", SIZE_HEADER, IN(STORVSP_PROPERTIES),
+					  false, query_properties},
+	[VSP_STORVSP_CREATE_SUB_CHANNELS] = {"CREATE_SUB_CHANNELS", SIZE_HEADER + sizeof(uint16_t),
+					     READY_OR_END, false, create_sub_channels},
 };
 
 static bool message_answer(struct vsp_storvsp_packet *p, uint32_t status)
@@ -104,15 +111,19 @@ static bool message_answer(struct vsp_storvsp_packet *p, uint32_t status)
 	return false;
 }
 
-bool storvsp_message(struct vsp_storage *s, bool primary, struct vsp_storvsp_packet *p)
+bool vsp_storvsp_message(struct vsp_storage *s, bool primary, struct vsp_storvsp_packet *p,
+			 uint32_t len)
 {
 	const struct storvsp_row *row;
 
-	if (p->operation >= VSP_STORVSP_OPERATION_COUNT || !rows[p->operation].name)
+	if (len < SIZE_HEADER || p->operation >= VSP_STORVSP_OPERATION_COUNT ||
+	    !rows[p->operation].name)
 		return message_answer(p, STORVSP_STATUS_INVALID_DEVICE_REQUEST);
 	row = &rows[p->operation];
 	if (!(row->states & IN(s->state)) || (!primary && !row->any_channel))
 		return message_answer(p, STORVSP_STATUS_INVALID_DEVICE_STATE);
+	if (len < row->min_size)
+		return message_answer(p, STORVSP_STATUS_INVALID_PARAMETER);
 	if (!row->handle)
 		return true;
 	return message_answer(p, row->handle(s, p));

@@ -100,7 +100,7 @@ Test(scsi, refuses_with_the_right_sense)
 		struct scsi_command cmd = command(rows[i].cdb, rows[i].direction, rows[i].buffer);
 
 		memset(data, 0, sizeof(data));
-		cr_expect_eq(scsi_execute(&cmd), SCSI_DONE, "%s", rows[i].name);
+		cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE, "%s", rows[i].name);
 		cr_expect_eq(cmd.status, SCSI_CHECK_CONDITION, "%s", rows[i].name);
 		cr_expect_eq(cmd.sense, rows[i].sense, "%s: sense %d", rows[i].name, cmd.sense);
 		cr_expect_eq(cmd.data_len, 0, "%s moves nothing", rows[i].name);
@@ -136,7 +136,7 @@ Test(scsi, reads_and_writes_of_every_length_name_the_right_bytes)
 		bool write = rows[i].op == VSP_BLOCK_WRITE;
 		struct scsi_command cmd = command(rows[i].cdb, write ? OUT : IN, MIB);
 
-		cr_expect_eq(scsi_execute(&cmd), SCSI_BLOCK, "%s", rows[i].name);
+		cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_BLOCK, "%s", rows[i].name);
 		cr_expect_eq(cmd.op, rows[i].op, "%s", rows[i].name);
 		cr_expect_eq(cmd.offset, rows[i].lba * 512, "%s: %lu", rows[i].name, cmd.offset);
 		cr_expect_eq(cmd.len, rows[i].blocks * 512, "%s: %lu", rows[i].name, cmd.len);
@@ -149,7 +149,7 @@ Test(scsi, nothing_at_the_very_end_is_good)
 	static const uint8_t cdb[16] = {0x28, 0, 0, 0, 8, 0, 0, 0, 0};
 	struct scsi_command cmd = command(cdb, NONE, 0);
 
-	cr_expect_eq(scsi_execute(&cmd), SCSI_DONE);
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE);
 	cr_expect_eq(cmd.status, SCSI_GOOD);
 }
 
@@ -165,12 +165,12 @@ Test(scsi, a_read_only_disk_refuses_all_that_changes_it_and_says_so)
 	for (size_t i = 0; i < sizeof(writes) / sizeof(writes[0]); i++) {
 		cmd = command(writes[i], OUT, 512);
 		cmd.disk = &info;
-		cr_expect_eq(scsi_execute(&cmd), SCSI_DONE, "opcode %02x", writes[i][0]);
+		cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE, "opcode %02x", writes[i][0]);
 		cr_expect_eq(cmd.sense, SCSI_SENSE_WRITE_PROTECTED, "opcode %02x", writes[i][0]);
 	}
 	cmd = command(mode, IN, 255);
 	cmd.disk = &info;
-	cr_expect_eq(scsi_execute(&cmd), SCSI_DONE);
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE);
 	cr_expect(data[2] & 0x80, "the write-protect bit");
 }
 
@@ -181,7 +181,7 @@ static uint32_t run_in(const uint8_t *cdb, uint32_t buffer)
 	struct scsi_command cmd = command(cdb, IN, buffer);
 
 	memset(data, 0xee, sizeof(data));
-	cr_expect_eq(scsi_execute(&cmd), SCSI_DONE);
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE);
 	cr_expect_eq(cmd.status, SCSI_GOOD, "opcode %02x", cdb[0]);
 	return cmd.data_len;
 }
@@ -207,7 +207,7 @@ Test(scsi, every_listed_vital_product_data_page_is_there)
 	uint8_t list[16];
 	uint32_t n;
 
-	cr_assert_eq(run_in(cdb, 255), 4 + 6);
+	cr_assert_eq(run_in(cdb, 255), 4 + 8);
 	n = data[3];
 	memcpy(list, data + 4, n);
 	for (uint32_t i = 0; i < n; i++) {
@@ -230,7 +230,7 @@ Test(scsi, every_listed_vital_product_data_page_is_there)
 	cr_expect_eq(scsi_get32(data + 28), 128, "unmap granularity in blocks");
 	cdb[2] = 0xb2;
 	run_in(cdb, 255);
-	cr_expect_eq(data[5], 0x84, "UNMAP, and zeros after it");
+	cr_expect_eq(data[5], 0xe4, "UNMAP, WRITE SAME with it, and zeros after it");
 	cr_expect_eq(data[6], 2, "thin");
 }
 
@@ -239,12 +239,12 @@ Test(scsi, an_absent_lun_is_no_device_and_no_error)
 	static const uint8_t cdb[16] = {0x12, 0, 0, 0, 36}, evpd[16] = {0x12, 1, 0x80, 0, 36};
 	struct scsi_command cmd = command(cdb, IN, 36);
 
-	cr_expect_eq(scsi_inquiry_absent(&cmd), SCSI_DONE);
+	cr_expect_eq(vsp_scsi_inquiry_absent(&cmd, 1), SCSI_DONE);
 	cr_expect_eq(cmd.status, SCSI_GOOD);
 	cr_expect_eq(data[0], 0x7f);
 	cr_expect_eq(cmd.data_len, 36);
 	cmd = command(evpd, IN, 36);
-	cr_expect_eq(scsi_inquiry_absent(&cmd), SCSI_DONE);
+	cr_expect_eq(vsp_scsi_inquiry_absent(&cmd, 1), SCSI_DONE);
 	cr_expect_eq(cmd.sense, SCSI_SENSE_INVALID_CDB);
 }
 
@@ -264,7 +264,7 @@ Test(scsi, capacity_of_small_and_of_huge_disks)
 	huge.size = 4ull << 40;
 	cmd = command(ten, IN, 8);
 	cmd.disk = &huge;
-	cr_expect_eq(scsi_execute(&cmd), SCSI_DONE);
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE);
 	cr_expect_eq(scsi_get32(data), 0xffffffff, "says: ask READ CAPACITY(16)");
 }
 
@@ -316,33 +316,36 @@ Test(scsi, unmap_checks_all_ranges_before_it_does_any)
 {
 	static const uint8_t cdb[16] = {0x42, [8] = 8 + 16 * 2};
 	struct scsi_command cmd = command(cdb, OUT, 40);
-	uint64_t offset, len;
 
-	cr_expect_eq(scsi_wants_data(cdb), 40);
+	cr_expect_eq(vsp_scsi_wants(cdb), 40);
 	unmap_list(2, 16, 8);
-	cr_expect_eq(scsi_execute(&cmd), SCSI_TRIM);
-	cr_expect_eq(cmd.ranges, 2);
-	scsi_unmap_range(&cmd, 1, &offset, &len);
-	cr_expect_eq(offset, 24 * 512);
-	cr_expect_eq(len, 8 * 512);
+	for (uint64_t i = 0; i < 2; i++) {
+		cr_expect_eq(i == 0 ? vsp_scsi_execute(&cmd) : vsp_scsi_next(&cmd, 0), SCSI_BLOCK);
+		cr_expect_eq(cmd.op, VSP_BLOCK_UNMAP);
+		cr_expect_eq(cmd.offset, (16 + 8 * i) * 512);
+		cr_expect_eq(cmd.len, 8 * 512);
+	}
+	cr_expect_eq(vsp_scsi_next(&cmd, 0), SCSI_DONE);
+	cr_expect_eq(cmd.status, SCSI_GOOD);
+	cr_expect_eq(cmd.moved, 40);
 
 	scsi_put32(data + 32, BLOCKS); /* the second range reaches past the end */
-	cr_expect_eq(scsi_execute(&cmd), SCSI_DONE);
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE);
 	cr_expect_eq(cmd.sense, SCSI_SENSE_LBA_RANGE);
 
 	unmap_list(2, 16, 8);
 	scsi_put16(data, 7);
-	cr_expect_eq(scsi_execute(&cmd), SCSI_DONE);
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE);
 	cr_expect_eq(cmd.sense, SCSI_SENSE_INVALID_PARAMETER, "the list's own length");
 
 	unmap_list(2, 16, 8);
 	scsi_put16(data + 2, 64);
-	cr_expect_eq(scsi_execute(&cmd), SCSI_DONE);
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE);
 	cr_expect_eq(cmd.sense, SCSI_SENSE_PARAMETER_LENGTH, "more descriptors than list");
 
 	unmap_list(2, 16, 8);
 	scsi_put16(data + 2, 0);
-	cr_expect_eq(scsi_execute(&cmd), SCSI_DONE);
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE);
 	cr_expect_eq(cmd.status, SCSI_GOOD, "no descriptors are nothing to do");
 }
 
@@ -353,19 +356,19 @@ Test(scsi, unit_attention_is_reported_once_and_not_by_inquiry)
 	struct scsi_command cmd = command(inquiry, IN, 36);
 
 	cmd.attention = SCSI_SENSE_CAPACITY_CHANGED;
-	scsi_execute(&cmd);
+	vsp_scsi_execute(&cmd);
 	cr_expect_eq(cmd.status, SCSI_GOOD);
 	cr_expect_not(cmd.took_attention);
 
 	cmd = command(ready, NONE, 0);
 	cmd.attention = SCSI_SENSE_CAPACITY_CHANGED;
-	scsi_execute(&cmd);
+	vsp_scsi_execute(&cmd);
 	cr_expect_eq(cmd.sense, SCSI_SENSE_CAPACITY_CHANGED);
 	cr_expect(cmd.took_attention);
 
 	cmd = command(sense, IN, 18);
 	cmd.attention = SCSI_SENSE_CAPACITY_CHANGED;
-	scsi_execute(&cmd);
+	vsp_scsi_execute(&cmd);
 	cr_expect_eq(cmd.status, SCSI_GOOD);
 	cr_expect(cmd.took_attention);
 	cr_expect_eq(memcmp(data, "\x70\x00\x06\0\0\0\0\x0a\0\0\0\0\x2a\x09", 14), 0);
@@ -391,7 +394,7 @@ Test(scsi, the_hosts_errors_become_sense)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct scsi_command cmd = {.op = rows[i].op};
 
-		scsi_finish(&cmd, rows[i].error);
+		vsp_scsi_end(&cmd, rows[i].error);
 		cr_expect_eq(cmd.status, rows[i].status, "%s", strerror(-rows[i].error));
 		cr_expect_eq(cmd.sense, rows[i].sense, "%s", strerror(-rows[i].error));
 	}

@@ -24,7 +24,7 @@ static uint32_t message(bool primary, uint32_t operation, uint16_t argument, str
 	memset(p, 0, sizeof(*p));
 	p->operation = operation;
 	p->u.version.version = argument; /* or the count of sub-channels */
-	if (storvsp_message(&storage, primary, p))
+	if (vsp_storvsp_message(&storage, primary, p, sizeof(*p)))
 		return 1;
 	cr_expect_eq(p->operation, VSP_STORVSP_COMPLETE_IO);
 	return p->status;
