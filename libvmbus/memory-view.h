@@ -8,8 +8,6 @@
 
 #include <vmbus/memory.h>
 
-/* Takes one more reference. */
-
 /* The file and the place in it of a page of guest memory; false if there is no
  * such page, or no file behind it. The fd is borrowed while @view is held. */
 bool vmbus_view_file(const struct vmbus_view *view, uint64_t pfn, int *fd, uint64_t *offset);

@@ -46,7 +46,7 @@ static const struct message_type message_types[VMBUS_MSG_COUNT] = {
 	ROW(UNLOAD,                 8, G2H | PAUSED,  0,          0,        ON,           0,        vmbus_on_unload),
 	ROW(UNLOAD_COMPLETE,        8, H2G,           VMBUS_V1_1, 0,        0,            0,        NULL),
 	ROW(OPEN_RESERVED,         28, G2H | REPLIES, VMBUS_V4_0, 0,        ON,           0,        vmbus_on_open_reserved),
-	ROW(CLOSE_RESERVED,        20, G2H | REPLIES, 0,          0,        OFF | ON,     0,        vmbus_on_close_reserved),
+	ROW(CLOSE_RESERVED,        20, G2H | REPLIES, VMBUS_V4_0, 0,        OFF | ON,     0,        vmbus_on_close_reserved),
 	ROW(CLOSE_RESERVED_RESPONSE, 12, H2G,         VMBUS_V4_0, 0,        0,            0,        NULL),
 	ROW(TL_CONNECT_REQUEST,    40, G2H | REPLIES, VMBUS_V4_0, 0,        ON,           0,        vmbus_on_tl_connect),
 	ROW(MODIFY_CHANNEL,        16, G2H | REPLIES, VMBUS_V4_1, 0,        ON,           MODIFIES, vmbus_on_modify_channel),

@@ -392,7 +392,7 @@ static void modify_send(struct vmbus_channel *ch)
 
 /* Answers first: a RESCIND wakes only one of the guest's waiters. Returns false if the
  * queue has no room. */
-static bool channel_announce(struct vmbus_channel *ch)
+static bool channel_announce_end(struct vmbus_channel *ch)
 {
 	if (ch->modify_due) {
 		if (!vmbus_queue_has_room(ch->server))
@@ -408,17 +408,11 @@ static bool channel_announce(struct vmbus_channel *ch)
 		ch->rescind_due = false;
 		vmbus_queue_add(ch->server, VMBUS_MSG_RESCIND_OFFER, &rescind, sizeof(rescind));
 	}
-	if (ch->offer_due) {
-		if (!vmbus_queue_has_room(ch->server))
-			return false;
-		ch->offer_due = false;
-		offer_send(ch);
-	}
 	return true;
 }
 
-/* In the list's order: a primary's OFFER before its sub-channels'. What the queue has no
- * room for now is found again when the guest's slot came free. */
+/* A primary's OFFER goes before its sub-channels', its RESCIND behind theirs. What the
+ * queue has no room for now is found again when the guest's slot came free. */
 void vmbus_channels_announce(struct vmbus_server *server)
 {
 	struct vmbus_msg_header all;
@@ -426,9 +420,17 @@ void vmbus_channels_announce(struct vmbus_server *server)
 
 	if (!server->channels_due || server->state != CONNECTION_CONNECTED)
 		return;
-	TAILQ_FOREACH(ch, &server->channels, link)
-		if (!channel_announce(ch))
+	TAILQ_FOREACH_REVERSE(ch, &server->channels, channel_list, link)
+		if (!channel_announce_end(ch))
 			return;
+	TAILQ_FOREACH(ch, &server->channels, link) {
+		if (!ch->offer_due)
+			continue;
+		if (!vmbus_queue_has_room(server))
+			return;
+		ch->offer_due = false;
+		offer_send(ch);
+	}
 	if (server->all_offers_due) {
 		if (!vmbus_queue_has_room(server))
 			return;

@@ -50,14 +50,17 @@ void vmbus_queue_clear(struct vmbus_server *server)
 
 /* A message that the backend refuses for good is dropped: the rest must not wait
  * behind it. */
-void vmbus_queue_post(struct vmbus_server *server)
+bool vmbus_queue_post(struct vmbus_server *server)
 {
+	bool posted = false;
+
 	while (server->queue_count > 0 && (!server->paused || server->queue_pass > 0)) {
 		struct outgoing *out = &server->queue[server->queue_first];
 		int ret = server->ops.post_message(server->opaque, out->vp, out->sint, out->u.bytes, out->len);
 
 		if (ret == -EAGAIN)
-			return;
+			break;
+		posted = true;
 		if (ret == 0)
 			server->messages_out++;
 		server->queue_first = (server->queue_first + 1) % server->config.max_messages;
@@ -65,4 +68,5 @@ void vmbus_queue_post(struct vmbus_server *server)
 		if (server->queue_pass > 0)
 			server->queue_pass--;
 	}
+	return posted;
 }

@@ -69,17 +69,19 @@ void vmbus_server_enter(struct vmbus_server *server)
 	server->depth++;
 }
 
-/* The order of what a call has brought about: answers owed, then RESCIND and what
- * becomes of the channels, then offers, then the end of the connection. */
+/* What a call has brought about, in this order: closings, answers owed, RESCIND and
+ * what becomes of the channels, offers, the end of the connection. Again while the
+ * guest takes messages: each makes room for what is still due. */
 void vmbus_server_leave(struct vmbus_server *server)
 {
-	if (server->depth == 1) {
-		vmbus_gpadl_reap(server);
-		vmbus_channels_reap(server);
-		vmbus_channels_announce(server);
-		vmbus_connection_settle(server);
-		vmbus_queue_post(server);
-	}
+	if (server->depth == 1)
+		do {
+			vmbus_channels_finish(server);
+			vmbus_gpadl_reap(server);
+			vmbus_channels_reap(server);
+			vmbus_channels_announce(server);
+			vmbus_connection_settle(server);
+		} while (vmbus_queue_post(server));
 	server->depth--;
 }
 
@@ -105,7 +107,8 @@ static int message_check(const struct vmbus_server *server, const struct message
 		return VMBUS_FAULT_WRONG_DIRECTION;
 	if (!(type->states & STATE(server->state)))
 		return VMBUS_FAULT_WRONG_STATE;
-	if (server->version < type->first_version || type->feature & ~server->features)
+	if (server->state == CONNECTION_CONNECTED &&
+	    (server->version < type->first_version || type->feature & ~server->features))
 		return VMBUS_FAULT_WRONG_VERSION;
 	if (len < type->min_size)
 		return VMBUS_FAULT_TRUNCATED;
@@ -163,8 +166,7 @@ int vmbus_server_message(struct vmbus_server *server, uint32_t connection_id, co
 void vmbus_server_slot_free(struct vmbus_server *server)
 {
 	vmbus_server_enter(server);
-	vmbus_queue_post(server); /* makes room for what is due */
-	vmbus_channels_finish(server);
+	(void)vmbus_queue_post(server); /* makes room for what is due */
 	vmbus_server_leave(server);
 }
 
@@ -172,7 +174,6 @@ void vmbus_server_poll(struct vmbus_server *server)
 {
 	vmbus_server_enter(server);
 	vmbus_channels_poll(server);
-	vmbus_channels_finish(server);
 	vmbus_server_leave(server);
 }
 

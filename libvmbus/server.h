@@ -110,7 +110,8 @@ void vmbus_queue_add(struct vmbus_server *server, uint32_t type, void *message, 
 void vmbus_queue_add_to(struct vmbus_server *server, uint32_t vp, uint8_t sint, uint32_t type,
 			void *message, size_t len);
 void vmbus_queue_clear(struct vmbus_server *server);
-void vmbus_queue_post(struct vmbus_server *server);
+/* Returns whether the guest took any. */
+bool vmbus_queue_post(struct vmbus_server *server);
 
 /* -- server-contact.c: the connection --------------------------------------- */
 

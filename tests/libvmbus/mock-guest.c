@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The mock's guest: what it sends, and its books of what it is owed. */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "mock.h"
@@ -11,33 +12,43 @@
 static struct mock_known *known_of(struct mock *m, uint32_t id)
 {
 	MOCK_CHECK(id >= 1 && id <= VMBUS_CHANNEL_MAX);
+	if (id > m->known_top)
+		m->known_top = id;
 	return &m->known[id];
 }
 
-/* Its id and its GUIDs are not held, and its primary is. */
+/* The GUIDs are not held, and the primary is, or was when this OFFER was made. */
+static void offer_check_guids(struct mock *m, const struct vmbus_msg_offer *offer)
+{
+	bool primary = offer->subchannel_index == 0;
+
+	for (uint32_t id = 1; id <= m->known_top; id++) {
+		const struct vmbus_msg_offer *other = &m->known[id].offer;
+
+		if (other->channel_id != id || !vmbus_guid_equal(other->interface_id, offer->interface_id) ||
+		    !vmbus_guid_equal(other->instance_id, offer->instance_id))
+			continue;
+		MOCK_CHECK(!m->known[id].held || other->subchannel_index != offer->subchannel_index);
+		primary |= other->subchannel_index == 0;
+	}
+	MOCK_CHECK(primary);
+}
+
 static void told_offer(struct mock *m, const struct mock_message *in)
 {
 	const struct vmbus_msg_offer *offer = &in->u.offer;
 	struct mock_known *known = known_of(m, offer->channel_id);
-	bool primary = offer->subchannel_index == 0;
 
-	MOCK_CHECK(!known->held);
-	for (uint32_t id = 1; id <= VMBUS_CHANNEL_MAX; id++) {
-		const struct vmbus_msg_offer *other = &m->known[id].offer;
-
-		if (!m->known[id].held || !vmbus_guid_equal(other->interface_id, offer->interface_id) ||
-		    !vmbus_guid_equal(other->instance_id, offer->instance_id))
-			continue;
-		MOCK_CHECK(other->subchannel_index != offer->subchannel_index);
-		primary |= other->subchannel_index == 0;
+	if (!m->wild) {
+		MOCK_CHECK(!known->held);
+		offer_check_guids(m, offer);
 	}
-	MOCK_CHECK(primary);
 	MOCK_CHECK(offer->monitor_allocated == 0 && offer->monitor_id == 255);
 	MOCK_CHECK(in->len == (m->version >= VMBUS_V1_1 ? 196 : VMBUS_OFFER_SIZE_V0));
 	if (m->version >= VMBUS_V1_1)
 		MOCK_CHECK(offer->is_dedicated_interrupt == 1 && offer->connection_id > 4);
-	memset(known, 0, sizeof(*known));
 	known->held = true;
+	known->rescinded = false;
 	known->offer = *offer;
 }
 
@@ -45,9 +56,10 @@ static void told_rescind(struct mock *m, uint32_t id)
 {
 	struct mock_known *known = known_of(m, id);
 
-	MOCK_CHECK(known->offer.channel_id == id && !known->rescinded);
+	MOCK_CHECK(known->wild || (known->offer.channel_id == id && !known->rescinded));
 	for (unsigned int i = 0; i < m->teardown_count; i++)
-		MOCK_CHECK(m->teardowns[i].channel_id != id || m->teardowns[i].cancelled);
+		MOCK_CHECK(m->teardowns[i].channel_id != id || m->teardowns[i].cancelled ||
+			   m->teardowns[i].crossed);
 	MOCK_CHECK(known->modifies_owed == 0);
 	known->rescinded = true;
 	known->opens_owed = 0; /* it is their answer */
@@ -68,7 +80,9 @@ void mock_told(struct mock *m, const struct mock_message *in)
 	const struct message_type *row = vmbus_message_type(in->u.header.type);
 
 	MOCK_CHECK(row && row->flags & HOST_TO_GUEST && in->len >= row->min_size);
-	MOCK_CHECK(in->u.header.padding == 0 && m->version >= row->first_version);
+	MOCK_CHECK(in->u.header.padding == 0);
+	if (in->u.header.type != VMBUS_MSG_CLOSE_RESERVED_RESPONSE) /* legal without a connection */
+		MOCK_CHECK(m->version >= row->first_version);
 	switch (in->u.header.type) {
 	case VMBUS_MSG_OFFER:
 		told_offer(m, in);
@@ -119,13 +133,25 @@ static unsigned int assembling(const struct mock *m)
 	return n;
 }
 
+/* The guest tears down the rings of a channel that is still open. */
+static bool in_use(const struct mock *m, const struct mock_teardown *teardown)
+{
+	const struct vmbus_gpadl *gpadl;
+
+	TAILQ_FOREACH(gpadl, &m->server->ending, ending_link)
+		if (gpadl->handle == teardown->handle && gpadl->channel &&
+		    gpadl->channel->ring_gpadl == gpadl && gpadl->channel->state == CHANNEL_OPEN)
+			return true;
+	return false;
+}
+
 void mock_check_settled(struct mock *m)
 {
-	for (uint32_t id = 1; id <= VMBUS_CHANNEL_MAX; id++)
+	for (uint32_t id = 1; id <= m->known_top; id++)
 		if (m->known[id].held)
 			MOCK_CHECK(m->known[id].opens_owed == 0 && m->known[id].modifies_owed == 0);
 	for (unsigned int i = 0; i < m->teardown_count; i++)
-		MOCK_CHECK(m->teardowns[i].cancelled);
+		MOCK_CHECK(m->teardowns[i].cancelled || in_use(m, &m->teardowns[i]));
 	MOCK_CHECK(m->created_owed == assembling(m));
 	MOCK_CHECK(m->contacts_owed == 0 && m->unloads_owed == 0 && !m->all_offers_owed);
 }
@@ -139,6 +165,7 @@ static bool dropped(int ret)
 }
 
 struct books {
+	bool wild;
 	struct mock_known *known;
 	unsigned int teardown_count, created_owed, contacts_owed, unloads_owed;
 	bool all_offers_owed;
@@ -147,14 +174,14 @@ struct books {
 
 static struct books books_close(struct mock *m)
 {
-	struct books old = {m->known,         m->teardown_count, m->created_owed, m->contacts_owed,
+	struct books old = {m->wild, m->known,         m->teardown_count, m->created_owed, m->contacts_owed,
 			    m->unloads_owed, m->all_offers_owed, m->version};
 
 	m->known = m->spare;
 	m->spare = old.known;
-	memset(m->known, 0, (VMBUS_CHANNEL_MAX + 1) * sizeof(m->known[0]));
+	memset(m->known, 0, (m->known_top + 1) * sizeof(m->known[0]));
 	m->teardown_count = m->created_owed = m->contacts_owed = m->unloads_owed = 0;
-	m->all_offers_owed = false;
+	m->all_offers_owed = m->wild = false;
 	return old;
 }
 
@@ -168,6 +195,7 @@ static void books_reopen(struct mock *m, struct books old)
 	m->unloads_owed = old.unloads_owed;
 	m->all_offers_owed = old.all_offers_owed;
 	m->version = old.version;
+	m->wild = old.wild;
 }
 
 void mock_reset(struct mock *m)
@@ -195,18 +223,31 @@ static int post_ending(struct mock *m, uint32_t connection_id, const struct mess
 	return ret;
 }
 
+/* The guest may name a channel that there is not. */
+static struct mock_known *any_known(struct mock *m, uint32_t id)
+{
+	return known_of(m, id >= 1 && id <= VMBUS_CHANNEL_MAX ? id : VMBUS_CHANNEL_MAX);
+}
+
 static int post_released(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
 {
 	uint32_t id = msg->u.channel.channel_id;
+	struct mock_known *known = any_known(m, id);
 	unsigned int before = assembling(m);
-	int ret = vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
+	bool held = known->held;
+	int ret;
 
-	if (ret)
+	known->held = false; /* the answer may be an OFFER of the same id */
+	ret = vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
+	if (ret) {
+		known->held = held;
 		return ret;
+	}
 	m->created_owed -= before - assembling(m);
 	for (unsigned int i = 0; i < m->teardown_count; i++)
 		m->teardowns[i].cancelled |= m->teardowns[i].channel_id == id;
-	m->known[id].held = false;
+	if (!held)
+		known->wild = m->wild = true;
 	return ret;
 }
 
@@ -222,19 +263,27 @@ static int post_counted(struct mock *m, uint32_t connection_id, const struct mes
 	return ret;
 }
 
+/* The RESCIND is on its way: no other answer comes. */
+static bool withdrawn(const struct mock *m, uint32_t id)
+{
+	enum channel_state state = m->server->by_id[id]->state;
+
+	return state == CHANNEL_REVOKING || state == CHANNEL_REVOKED;
+}
+
 static int post_open(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
 {
-	struct mock_known *known = &m->known[msg->u.open.channel_id % (VMBUS_CHANNEL_MAX + 1)];
+	struct mock_known *known = any_known(m, msg->u.open.channel_id);
 	int ret = post_counted(m, connection_id, msg, len, &known->opens_owed);
 
-	if (known->rescinded)
-		known->opens_owed = 0;
+	if (ret == 0 && withdrawn(m, msg->u.open.channel_id))
+		known->opens_owed--;
 	return ret;
 }
 
 static int post_modify(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
 {
-	struct mock_known *known = &m->known[msg->u.channel.channel_id % (VMBUS_CHANNEL_MAX + 1)];
+	struct mock_known *known = any_known(m, msg->u.channel.channel_id);
 	int ret;
 
 	if (m->version < VMBUS_V5_3)
@@ -248,11 +297,14 @@ static int post_modify(struct mock *m, uint32_t connection_id, const struct mess
 
 static int post_teardown(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
 {
+	uint32_t id = msg->u.gpadl_teardown.channel_id;
+	const struct vmbus_channel *ch = id <= VMBUS_CHANNEL_MAX ? m->server->by_id[id] : NULL;
 	unsigned int at = m->teardown_count++;
 	int ret;
 
 	MOCK_CHECK(at < MOCK_TEARDOWNS);
-	m->teardowns[at].channel_id = msg->u.gpadl_teardown.channel_id;
+	m->teardowns[at].crossed = ch && ch->state == CHANNEL_REVOKED && !ch->rescind_due;
+	m->teardowns[at].channel_id = id;
 	m->teardowns[at].handle = msg->u.gpadl_teardown.gpadl;
 	m->teardowns[at].cancelled = false;
 	ret = vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
@@ -273,32 +325,43 @@ static int post_request_offers(struct mock *m, uint32_t connection_id, const str
 	return ret;
 }
 
+static int post_booked(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+{
+	switch (msg->u.header.type) {
+	case VMBUS_MSG_INITIATE_CONTACT:
+	case VMBUS_MSG_UNLOAD:
+		return post_ending(m, connection_id, msg, len);
+	case VMBUS_MSG_REQUEST_OFFERS:
+		return post_request_offers(m, connection_id, msg, len);
+	case VMBUS_MSG_OPEN_CHANNEL:
+		return post_open(m, connection_id, msg, len);
+	case VMBUS_MSG_MODIFY_CHANNEL:
+		return post_modify(m, connection_id, msg, len);
+	case VMBUS_MSG_GPADL_HEADER:
+		return post_counted(m, connection_id, msg, len, &m->created_owed);
+	case VMBUS_MSG_GPADL_TEARDOWN:
+		return post_teardown(m, connection_id, msg, len);
+	case VMBUS_MSG_RELID_RELEASED:
+		return post_released(m, connection_id, msg, len);
+	default:
+		return vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
+	}
+}
+
 int mock_post(struct mock *m, uint32_t connection_id, const void *message, size_t len)
 {
 	struct message msg = {.len = len};
+	int ret;
 
 	if (len > sizeof(msg.u) || len < sizeof(msg.u.header))
 		return vmbus_server_message(m->server, connection_id, message, len);
 	memcpy(&msg.u, message, len);
-	switch (msg.u.header.type) {
-	case VMBUS_MSG_INITIATE_CONTACT:
-	case VMBUS_MSG_UNLOAD:
-		return post_ending(m, connection_id, &msg, len);
-	case VMBUS_MSG_REQUEST_OFFERS:
-		return post_request_offers(m, connection_id, &msg, len);
-	case VMBUS_MSG_OPEN_CHANNEL:
-		return post_open(m, connection_id, &msg, len);
-	case VMBUS_MSG_MODIFY_CHANNEL:
-		return post_modify(m, connection_id, &msg, len);
-	case VMBUS_MSG_GPADL_HEADER:
-		return post_counted(m, connection_id, &msg, len, &m->created_owed);
-	case VMBUS_MSG_GPADL_TEARDOWN:
-		return post_teardown(m, connection_id, &msg, len);
-	case VMBUS_MSG_RELID_RELEASED:
-		return post_released(m, connection_id, &msg, len);
-	default:
-		return vmbus_server_message(m->server, connection_id, msg.u.bytes, len);
-	}
+	ret = post_booked(m, connection_id, &msg, len);
+	if (m->trace)
+		fprintf(stderr, "-> %s %x, %zu bytes: %d; %s\n", vmbus_message_name(msg.u.header.type),
+			msg.u.channel.channel_id, len, ret,
+			vmbus_connection_states[m->server->state].name);
+	return ret;
 }
 
 int mock_send(struct mock *m, uint32_t type, void *message, size_t len)

@@ -32,6 +32,10 @@ static int backend_post(void *opaque, uint32_t vp, uint8_t sint, const void *mes
 	in->sint = sint;
 	in->len = (uint8_t)len;
 	memcpy(in->u.bytes, message, len);
+	if (m->trace)
+		fprintf(stderr, "  <- %s %u\n", vmbus_message_name(in->u.header.type),
+			in->u.header.type == VMBUS_MSG_OFFER ? in->u.offer.channel_id :
+							       in->u.channel.channel_id);
 	mock_told(m, in);
 	return 0;
 }
@@ -122,7 +126,8 @@ static int device_open(void *opaque, struct vmbus_channel *channel)
 {
 	struct mock_device *device = opaque;
 
-	device->opens++;
+	if (device->open_result == 0)
+		device->opens++;
 	MOCK_CHECK(vmbus_channel_id(channel) != 0 && vmbus_channel_doorbell(channel) >= 0);
 	return device->open_result;
 }
@@ -137,8 +142,11 @@ static int device_service(void *opaque, struct vmbus_channel *channel, unsigned 
 
 	device->services++;
 	device->budget = budget;
-	if (device->service_result)
-		return device->service_result;
+	ret = device->service_result;
+	if (ret == -EAGAIN)
+		device->service_result = 0;
+	if (ret)
+		return ret;
 	while (budget-- > 0) {
 		ret = vmbus_rx_next(vmbus_channel_rx(channel), buf, sizeof(buf), &packet);
 		if (ret)
@@ -216,6 +224,7 @@ void mock_config(struct mock *m)
 	m->config.opaque = m;
 	m->config.vp_count = 4;
 	m->slot = UINT32_MAX;
+	m->trace = getenv("MOCK_TRACE") != NULL;
 	m->known = calloc(2 * (VMBUS_CHANNEL_MAX + 1), sizeof(m->known[0]));
 	MOCK_CHECK(m->known);
 	m->spare = m->known + VMBUS_CHANNEL_MAX + 1;
@@ -264,7 +273,7 @@ void mock_fini(struct mock *m)
 	free(m->known < m->spare ? m->known : m->spare);
 }
 
-void mock_offer(struct mock *m, struct mock_device *device, uint8_t instance, struct vmbus_channel **channel)
+int mock_offer(struct mock *m, struct mock_device *device, uint8_t instance, struct vmbus_channel **channel)
 {
 	struct vmbus_offer offer = VMBUS_OFFER_INIT;
 	struct vmbus_guid scsi = VMBUS_GUID_SCSI;
@@ -274,7 +283,7 @@ void mock_offer(struct mock *m, struct mock_device *device, uint8_t instance, st
 	offer.ops = &device_ops;
 	offer.device = device;
 	device->mock = m;
-	MOCK_CHECK(vmbus_server_offer(m->server, &offer, channel ? channel : &device->channel) == 0);
+	return vmbus_server_offer(m->server, &offer, channel ? channel : &device->channel);
 }
 
 /* -- Running -------------------------------------------------------------- */

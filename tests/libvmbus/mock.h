@@ -42,6 +42,7 @@ struct mock_message {
 struct mock_known {
 	bool held;      /* from the OFFER to our RELID_RELEASED */
 	bool rescinded;
+	bool wild; /* released by a guess, before its OFFER came: no book is kept */
 	struct vmbus_msg_offer offer;
 	unsigned int opens_owed, modifies_owed;
 };
@@ -49,13 +50,14 @@ struct mock_known {
 struct mock_teardown { /* GPADL_TORNDOWN is owed, or may come (cancelled) */
 	uint32_t channel_id, handle;
 	bool cancelled;
+	bool crossed; /* asked when the RESCIND was on its way */
 };
 
 /* What a test's device does, and what was done to it. */
 struct mock_device {
 	int open_result;
 	int stop_result;    /* -EINPROGRESS: I/O is in flight */
-	int service_result; /* 0: all packets are taken and echoed */
+	int service_result; /* 0: all packets are taken and echoed; -EAGAIN: once */
 	bool revoke_in_closed;
 	struct vmbus_channel *channel;
 	struct vmbus_gpadl *held; /* a reference, taken by the test */
@@ -76,6 +78,7 @@ struct mock {
 	struct mock_message inbox[MOCK_INBOX];
 	unsigned int inbox_count, inbox_read;
 
+	bool trace; /* MOCK_TRACE is in the environment: each message to stderr */
 	bool woken;
 	struct vmbus_channel *served[MOCK_CHANNELS];
 	struct {
@@ -92,9 +95,10 @@ struct mock {
 	/* the guest's bookkeeping */
 	uint32_t version, features; /* @features: to ask for at 6.0 */
 	struct mock_known *known, *spare; /* by id */
+	uint32_t known_top;               /* none is used above */
 	struct mock_teardown teardowns[MOCK_TEARDOWNS];
 	unsigned int teardown_count, created_owed, contacts_owed, unloads_owed;
-	bool all_offers_owed;
+	bool all_offers_owed, wild; /* @wild: a channel is */
 };
 
 /* Fills in the rest of m->config (from VMBUS_SERVER_CONFIG_INIT, to be changed before) and
@@ -133,7 +137,7 @@ void mock_check_settled(struct mock *m);
 
 /* -- Shorthands: each ends the program if it does not go as usual ----------- */
 
-void mock_offer(struct mock *m, struct mock_device *device, uint8_t instance, struct vmbus_channel **channel);
+int mock_offer(struct mock *m, struct mock_device *device, uint8_t instance, struct vmbus_channel **channel);
 int mock_contact(struct mock *m, uint32_t version);
 void mock_connect(struct mock *m, uint32_t version); /* until connected */
 int mock_simple(struct mock *m, uint32_t type);      /* header only */

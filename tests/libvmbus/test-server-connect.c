@@ -23,7 +23,7 @@ Test(connection, every_version_connects_opens_and_unloads)
 		uint32_t id;
 
 		mock_init(&m);
-		mock_offer(&m, &device, 1, NULL);
+		cr_assert_eq(mock_offer(&m, &device, 1, NULL), 0);
 		id = mock_open_first(&m, versions[i]);
 		mock_run(&m);
 		cr_expect_eq(device.opens, 1);
