@@ -61,6 +61,7 @@ void vmbus_channel_start(struct vmbus_channel *ch)
 	ch->modify_waits = false;
 	memset(&ch->stats, 0, sizeof(ch->stats));
 	atomic_store(&ch->sub_wanted, 0);
+	atomic_store(&ch->call, NULL);
 	atomic_store(&ch->moved, false);
 	atomic_store(&ch->halted, 0);
 	atomic_store(&ch->stopped, false);
@@ -292,6 +293,12 @@ int vmbus_channel_offer_sub(struct vmbus_channel *primary, uint16_t count)
 		atomic_store(&primary->sub_wanted, count);
 	primary->server->ops.wake(primary->server->opaque);
 	return 0;
+}
+
+void vmbus_channel_call(struct vmbus_channel *ch, struct vmbus_channel_call *call)
+{
+	atomic_store(&ch->call, call);
+	ch->server->ops.wake(ch->server->opaque);
 }
 
 /* -- Facts ---------------------------------------------------------------- */

@@ -9,7 +9,8 @@
  *   target_vp  server -> serving: where the guest wants its interrupts
  *   signals    serving -> server: odd while a signal is under way
  *   moved      server -> serving: somebody waits for the end of that signal
- *   sub_wanted serving -> server: sub-channels to offer */
+ *   sub_wanted serving -> server: sub-channels to offer
+ *   call       serving -> server: a function to call */
 #ifndef LIBVMBUS_CHANNEL_H
 #define LIBVMBUS_CHANNEL_H
 
@@ -90,6 +91,7 @@ struct vmbus_channel {
 	atomic_bool stop, stopped, moved;
 	atomic_int halted; /* a fault, or -errno of the device */
 	_Atomic uint32_t target_vp, signals;
+	_Atomic(struct vmbus_channel_call *) call;
 	_Atomic uint32_t sub_wanted, sub_ids; /* sub_ids: reserved, the primary keeps them */
 
 	/* written by the serving thread, read by any */

@@ -378,11 +378,15 @@ bool vmbus_channels_closing(const struct vmbus_server *server)
 /* What serving threads have left to this one. */
 void vmbus_channels_poll(struct vmbus_server *server)
 {
+	struct vmbus_channel_call *call;
 	struct vmbus_channel *ch;
 
 	TAILQ_FOREACH(ch, &server->channels, link) {
 		if (!ch->serving)
 			continue;
+		call = atomic_exchange(&ch->call, NULL);
+		if (call)
+			call->fn(call);
 		if (!ch->halt_told && atomic_load_explicit(&ch->halted, memory_order_acquire) != 0) {
 			ch->halt_told = true;
 			vmbus_server_fault(server, (int)vmbus_channel_fault(ch), ch->id, "channel stopped");

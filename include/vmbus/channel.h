@@ -87,6 +87,16 @@ VMBUS_API void vmbus_channel_revoke(struct vmbus_channel *channel);
  * (not an open primary); -ENOSPC (no channel ids left: none will be offered). */
 VMBUS_API int vmbus_channel_offer_sub(struct vmbus_channel *primary, uint16_t count) VMBUS_MUST_CHECK;
 
+/* A call that a device makes of itself in the server's thread, where it may look for
+ * GPADLs. The device's storage, until fn was called. */
+struct vmbus_channel_call {
+	void (*fn)(struct vmbus_channel_call *call);
+};
+/* Has @call->fn called once by the next vmbus_server_poll(), which is asked for. One call of
+ * a channel at a time; ops->stop() says -EINPROGRESS while it is outstanding, and fn rings
+ * the doorbell. The thread that serves @channel, while it is open. */
+VMBUS_API void vmbus_channel_call(struct vmbus_channel *channel, struct vmbus_channel_call *call);
+
 /* -- Facts: any thread while the channel is open -------------------------- */
 
 VMBUS_API uint32_t vmbus_channel_id(const struct vmbus_channel *channel);
