@@ -180,8 +180,7 @@ static int on_revoke_receive(struct vsp_nvsp *nvsp, const struct vsp_nvsp_messag
 	(void)reply;
 	if (!nvsp->has_receive || message->u.revoke.id != nvsp->receive_id)
 		return VMBUS_FAULT_WRONG_STATE;
-	nvsp->has_receive = false;
-	state_move(nvsp, VSP_NVSP_STATE_REVOKED);
+	vsp_nvsp_lost(nvsp, true);
 	nvsp->ops->revoke(nvsp->opaque, true);
 	return VMBUS_FAULT_NONE;
 }
@@ -194,7 +193,7 @@ static int on_revoke_send(struct vsp_nvsp *nvsp, const struct vsp_nvsp_message *
 	(void)reply;
 	if (!nvsp->has_send)
 		return VMBUS_FAULT_WRONG_STATE;
-	nvsp->has_send = false;
+	vsp_nvsp_lost(nvsp, false);
 	nvsp->ops->revoke(nvsp->opaque, false);
 	return VMBUS_FAULT_NONE;
 }
@@ -244,6 +243,16 @@ void vsp_nvsp_reset(struct vsp_nvsp *nvsp)
 		.ops = nvsp->ops, .opaque = nvsp->opaque, .max_version = nvsp->max_version};
 
 	*nvsp = fresh;
+}
+
+void vsp_nvsp_lost(struct vsp_nvsp *nvsp, bool receive)
+{
+	if (receive) {
+		nvsp->has_receive = false;
+		state_move(nvsp, VSP_NVSP_STATE_REVOKED);
+	} else {
+		nvsp->has_send = false;
+	}
 }
 
 uint32_t vsp_nvsp_size(const struct vsp_nvsp *nvsp)

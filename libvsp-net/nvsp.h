@@ -77,6 +77,9 @@ int vsp_nvsp_message(struct vsp_nvsp *nvsp, const void *message, uint32_t len, b
 int vsp_nvsp_rndis(const struct vsp_nvsp *nvsp, const void *message, uint32_t len,
 		   struct vsp_nvsp_rndis *rndis);
 
+/* A buffer is gone without a REVOKE. */
+void vsp_nvsp_lost(struct vsp_nvsp *nvsp, bool receive);
+
 /* Size of a message from the host in the agreed version. */
 uint32_t vsp_nvsp_size(const struct vsp_nvsp *nvsp);
 

@@ -52,6 +52,10 @@ static void info_take(struct vsp_rndis_data *data, uint32_t type, uint32_t value
 		data->has_hash = true;
 		data->hash = value;
 		break;
+	case VSP_INFO_PACKET_ID:
+		data->has_packet_id = true;
+		data->packet_id = value;
+		break;
 	default:
 		break;
 	}

@@ -23,8 +23,8 @@ struct vsp_rndis_data {
 	uint32_t length; /* of the whole message */
 	uint32_t data_offset, data_length;
 	uint32_t info_offset, info_length; /* <= VSP_RNDIS_INFO_MAX */
-	bool has_checksum, has_lso, has_vlan, has_hash;
-	uint32_t checksum, lso, vlan, hash; /* the values of VSP_INFO_* */
+	bool has_checksum, has_lso, has_vlan, has_hash, has_packet_id;
+	uint32_t checksum, lso, vlan, hash, packet_id; /* the values of VSP_INFO_* */
 };
 
 /* The fixed part of a data message in front of @available bytes, itself included.

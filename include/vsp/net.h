@@ -27,12 +27,13 @@ struct vsp_net_config {
 	struct vmbus_guid instance_id; /* stable across boots: guests name the interface by it */
 	uint8_t mac[6];
 	uint32_t max_version;          /* newest VSP_NVSP_V* offered */
-	uint32_t max_channels;         /* 1 to 64; as many as the nic has queues, or more */
+	uint32_t max_channels;         /* 1 to 64; never more than the nic has queues */
 	bool allow_mac_change;         /* by the guest */
 	const char *friendly_name;     /* ASCII; NULL: "Network Adapter" */
 
 	/* The loop of the thread that serves @channel, for the nic's queue. Called in that
-	 * thread, at the channel's first service. */
+	 * thread, at the channel's first service. It may return NULL where the nic needs no
+	 * loop and the guest tells of space in its ring: in tests. */
 	struct vmbus_loop *(*loop_of)(void *opaque, struct vmbus_channel *channel);
 	void *opaque;
 };

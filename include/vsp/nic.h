@@ -126,8 +126,9 @@ struct vsp_nic_queue { /* first in the queue's own struct */
 };
 
 /* Two nics back to back in memory: what one sends the other receives, @depth frames
- * deep a queue; a full queue is not writable. Each side may be in its own thread. Both
- * are closed by their own ops. Returns 0; -EINVAL; -ENOMEM. */
+ * deep a queue; a full queue is not writable. Each side may be in its own thread; loops may
+ * be NULL if it is one thread for all. Each is closed by its own ops, when the loops of its
+ * queues have gone through what was posted to them. Returns 0; -EINVAL; -ENOMEM. */
 VSP_API int vsp_nic_pair(uint32_t queues, uint32_t depth, struct vsp_nic *ends[2]) VMBUS_MUST_CHECK;
 
 /* The link of the other end: what this end's user is told. Any thread. */

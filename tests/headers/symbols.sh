@@ -34,6 +34,8 @@ check libvmbus libvmbus "$top_srcdir/libvmbus/libvmbus.map" $bus
 check libvhd libvhd "$top_srcdir/libvhd/libvhd.map" "$inc"/vhd/*.h
 check libvsp-storage libvsp-storage "$top_srcdir/libvsp-storage/libvsp-storage.map" \
 	"$inc"/vsp/block.h "$inc"/vsp/storage.h "$inc"/vsp/storvsc.h
+check libvsp-net libvsp-net "$top_srcdir/libvsp-net/libvsp-net.map" \
+	"$inc"/vsp/net.h "$inc"/vsp/netvsc.h "$inc"/vsp/nic.h
 check libvmbus-shm backends/shm-loopback "$top_srcdir/backends/shm-loopback/libvmbus-shm.map" \
 	"$inc"/vmbus/shm-loopback.h "$inc"/vmbus/inproc.h
 exit $status
