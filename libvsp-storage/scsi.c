@@ -202,7 +202,8 @@ struct scsi_range vsp_scsi_cdb_range(const uint8_t *cdb)
 	}
 }
 
-enum scsi_sense vsp_scsi_medium_check(const struct scsi_command *cmd, struct scsi_range range, bool write)
+enum scsi_sense vsp_scsi_medium_check(const struct scsi_command *cmd, struct scsi_range range,
+				      bool write)
 {
 	uint64_t blocks = scsi_blocks(cmd->disk);
 

@@ -196,7 +196,8 @@ struct scsi_range {
 struct scsi_range vsp_scsi_cdb_range(const uint8_t *cdb);
 
 /* What forbids a command on @range, SCSI_SENSE_NONE: nothing. @write: it changes it. */
-enum scsi_sense vsp_scsi_medium_check(const struct scsi_command *cmd, struct scsi_range range, bool write);
+enum scsi_sense vsp_scsi_medium_check(const struct scsi_command *cmd, struct scsi_range range,
+				      bool write);
 
 static inline uint32_t scsi_get16(const uint8_t *p)
 {

@@ -25,7 +25,8 @@ static void step_check(const struct scsi_command *cmd)
 	need(cmd->op == VSP_BLOCK_FLUSH || cmd->len > 0);
 	need(cmd->offset <= cmd->disk->size && cmd->len <= cmd->disk->size - cmd->offset);
 	need(cmd->op == VSP_BLOCK_READ || cmd->op == VSP_BLOCK_FLUSH || !cmd->disk->read_only);
-	need(cmd->fetch <= SCSI_CHUNK && (!cmd->fetch || (cmd->data_out && cmd->at + cmd->fetch <= cmd->buffer)));
+	need(cmd->fetch <= SCSI_CHUNK &&
+	     (!cmd->fetch || (cmd->data_out && cmd->at + cmd->fetch <= cmd->buffer)));
 	if (moves && cmd->unit)
 		need(cmd->unit <= SCSI_CHUNK && cmd->len <= SCSI_REPEAT * (uint64_t)cmd->unit);
 	else if (moves)

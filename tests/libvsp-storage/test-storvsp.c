@@ -16,7 +16,8 @@ static void storage_setup(uint16_t sub_channels)
 }
 
 /* Sends one message; returns the status of the answer, or 1 for "is an SRB". */
-static uint32_t message(bool primary, uint32_t operation, uint16_t argument, struct vsp_storvsp_packet *p)
+static uint32_t message(bool primary, uint32_t operation, uint16_t argument,
+			struct vsp_storvsp_packet *p)
 {
 	struct vsp_storvsp_packet local;
 
