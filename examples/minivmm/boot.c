@@ -22,6 +22,7 @@
 #define COMMAND_LINE_MAX 4096u
 #define LOW_END 0x9fc00ull
 #define ISA_END 0x100000ull
+#define ADDR_BIOS_ENTRY 0xffff0ull
 
 #define ENTRY_64 0x200 /* behind the start of the protected-mode kernel */
 #define GDT_CS 0x10
@@ -192,6 +193,21 @@ static int registers_set(struct vm *vm, uint64_t entry)
 	return 0;
 }
 
+/* Linux on hardware-reduced ACPI reboots by EFI, and without EFI through the BIOS'
+ * entry, in real mode: ours writes the reset register. */
+static void bios_entry(struct vm *vm)
+{
+	static const uint8_t code[] = {
+		0xba, PORT_RESET & 0xff, PORT_RESET >> 8, /* mov dx, PORT_RESET */
+		0xb0, 0x01,                               /* mov al, 1 */
+		0xee,                                     /* out dx, al */
+		0xf4,                                     /* hlt */
+		0xeb, 0xfd,                               /* jmp to the hlt */
+	};
+
+	memcpy(vm_ram(vm, ADDR_BIOS_ENTRY, sizeof(code)), code, sizeof(code));
+}
+
 int boot_load(struct vm *vm, const struct boot_image *image)
 {
 	struct boot_params *params = vm_ram(vm, ADDR_PARAMS, sizeof(*params));
@@ -211,6 +227,7 @@ int boot_load(struct vm *vm, const struct boot_image *image)
 	if (err)
 		return err;
 	memory_map(vm, params);
+	bios_entry(vm);
 	params->acpi_rsdp_addr = acpi_build(vm);
 	return registers_set(vm, entry);
 }
