@@ -102,6 +102,8 @@ bool scsi_read(uint8_t lun, uint32_t lba, uint16_t sectors, void *data);
 bool scsi_flush(uint8_t lun);
 
 void journey_run(void);
+/* A reset with the disk open, then the journey: RAM tells that it is the second time. */
+void reset_run(void);
 void hostile_run(bool kernel_synic);
 void cost_run(bool ata, bool storvsc);
 
