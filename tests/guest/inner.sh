@@ -32,11 +32,15 @@ disk_wait() { # NAME: until the disk is there
 	done
 }
 
-disk_of_lun() { # LUN: the name of its disk
+disk_of_lun() { # LUN: the name of its disk on the SCSI controller
 	local tries=200 path
 	while [ $tries -gt 0 ]; do
 		for path in /sys/bus/scsi/devices/*:0:0:"$1"/block/*; do
-			[ -e "$path" ] && { basename "$path"; return; }
+			path=$(readlink -f "$path")
+			grep -qs ba6163d9 "${path%%/host*}/class_id" && {
+				basename "$path"
+				return
+			}
 		done
 		tries=$((tries - 1))
 		usleep 50000
@@ -55,13 +59,20 @@ value() { # KEY: of the kernel's command line
 }
 
 boot=$(value boot) mode=$(value mode)
-names= expected_complaints='^$'
+names= root= expected_complaints='^$'
 . "/boots/$boot.sh"
-mkdir -p /tmp
-mount -t tmpfs tmp /tmp 2>/dev/null
+mount -t tmpfs tmp /tmp
+if [ -n "$root" ] && [ -d /mod ]; then
+	(modules_load && disk_wait "$root") || {
+		echo "root: $(cat /tmp/why)"
+		poweroff -f
+	}
+	mount -t ext4 "/dev/$root" /mnt || poweroff -f
+	exec switch_root /mnt /bin/inner
+fi
 for name in $names; do
 	: >/tmp/why
-	if (set -e; "inner_$name") && [ -z "$(complaints)" ]; then
+	if ("inner_$(echo "$name" | tr - _)") && [ -z "$(complaints)" ]; then
 		echo "result $name ok"
 	else
 		why=$(tail -n 1 /tmp/why)
@@ -69,6 +80,6 @@ for name in $names; do
 		dmesg | tail -n 60
 	fi
 done
-type inner_end >/dev/null 2>&1 && inner_end
 sync
+[ -z "$root" ] || mount -o remount,ro /
 poweroff -f

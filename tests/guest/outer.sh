@@ -32,8 +32,7 @@ console_wait() {
 	done
 }
 
-image_fs_ok() { # IMAGE FORMAT: qemu-img and e2fsck have nothing to say against it
-	qemu-img check -f "$2" "$1" || [ "$2" = raw ] || [ $? = 63 ] || return 1
+image_fs_ok() { # IMAGE FORMAT: qemu-img can read it, e2fsck has nothing to say against it
 	qemu-img convert -f "$2" -O raw "$1" /tmp/check.raw || return 1
 	e2fsck -fn /tmp/check.raw
 	local status=$?
@@ -44,13 +43,19 @@ image_fs_ok() { # IMAGE FORMAT: qemu-img and e2fsck have nothing to say against 
 # The last word of a scenario is outside's, if it has one.
 report() {
 	local name=$1 why
-	why=$(sed -n "s/^result $name //p" /tmp/console | head -n 1)
+	if [ "$kernel" = /guest.bin ]; then
+		why=$(grep -m 1 '^not ok' /tmp/console)
+		[ -n "$why" ] || why=$(grep -qx end /tmp/console && echo ok)
+	else
+		why=$(sed -n "s/^result $name //p" /tmp/console | head -n 1)
+	fi
 	[ -n "$why" ] || why="no result"
-	if [ "$why" = ok ] && [ "$status" != 0 ]; then
+	if [ "$why" = ok ] && [ "$status" != "$want_status" ]; then
 		why="minivmm: exit status $status"
 	fi
-	if [ "$why" = ok ] && type "after_$name" >/dev/null 2>&1; then
-		"after_$name" >/tmp/after 2>&1 || {
+	after=after_$(echo "$name" | tr - _)
+	if [ "$why" = ok ] && type "$after" >/dev/null 2>&1; then
+		"$after" >/tmp/after 2>&1 || {
 			why="outside: $(tail -n 1 /tmp/after)"
 			cat /tmp/after
 		}
@@ -60,7 +65,8 @@ report() {
 
 boot() {
 	boot=$1 mode=$2 began=$(cut -d. -f1 /proc/uptime)
-	names= cpus=1 threads=1 limit=60 append= initrd=/inner.cpio memory=256
+	names= cpus=1 threads=1 limit=60 want_status=0 append= memory=256
+	kernel=/vmlinuz initrd=/inner.cpio
 	disks() { :; }
 	during() { :; }
 	. "/boots/$boot.sh"
@@ -69,10 +75,10 @@ boot() {
 	mkfifo /tmp/control
 	set -- $(disks)
 	# -k: a VMM that does not end by SIGTERM is a failure of its own
-	timeout -k 5 "$limit" minivmm --kernel /vmlinuz --initrd "$initrd" --memory "$memory" \
+	timeout -k 5 "$limit" minivmm --kernel "$kernel" ${initrd:+--initrd "$initrd"} --memory "$memory" \
 		--cpus "$cpus" --threads "$threads" --synic "$mode" --control /tmp/control \
 		--stats-json /tmp/stats.json "$@" \
-		--append "console=ttyS0 panic=-1 quiet boot=$boot mode=$mode $append" \
+		--append "console=ttyS0 panic=-1 quiet boot=$boot mode=$mode synic=$mode $append" \
 		</dev/null >/tmp/console 2>/tmp/vmm &
 	vmm=$!
 	during
@@ -84,7 +90,7 @@ boot() {
 	for name in $names; do
 		report "$name"
 	done
-	unset -f $(for name in $names; do echo "after_$name"; done) 2>/dev/null
+	unset -f $(for name in $names; do echo "after_$name" | tr - _; done) 2>/dev/null
 	echo "== end $boot-$mode after $(($(cut -d. -f1 /proc/uptime) - began)) s"
 }
 
