@@ -79,6 +79,8 @@ static int create_fill(const struct create_context *create)
 		return vhd_raw_create(create);
 	case VHD_FORMAT_VHD:
 		return vhd_vhd_create(create);
+	case VHD_FORMAT_VHDX:
+		return vhd_vhdx_create(create);
 	default:
 		return vhd_fail(create->err, -ENOTSUP, "format %s cannot be created",
 				vhd_format_name(o->format));

@@ -34,5 +34,6 @@ void vhd_random_id(uint8_t *id);
 /* Each fills the new file. 0 or -errno. */
 int vhd_raw_create(const struct create_context *create);
 int vhd_vhd_create(const struct create_context *create);
+int vhd_vhdx_create(const struct create_context *create);
 
 #endif

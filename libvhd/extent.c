@@ -13,6 +13,13 @@ static uint64_t map_load(const struct vhd_layer *layer, uint32_t block)
 	return atomic_load_explicit(&layer->map[block], memory_order_acquire);
 }
 
+static bool map_has_space(uint64_t word)
+{
+	uint64_t state = word & MAP_STATE_MASK;
+
+	return state == MAP_DATA || state == MAP_PART;
+}
+
 /* Neighbouring blocks that are neighbours in the file make one extent. */
 static uint64_t extent_grow(const struct vhd_layer *layer, uint32_t block, uint64_t word,
 			    uint64_t have, uint64_t want)
@@ -30,7 +37,7 @@ static uint64_t extent_grow(const struct vhd_layer *layer, uint32_t block, uint6
 	return min_u64(have, want);
 }
 
-enum { IN_PARENT, FOUND };
+enum { IN_PARENT, FOUND }; /* FOUND may be zeros: no layer then */
 
 /* One layer's part in it: FOUND, or IN_PARENT with the length it holds for. */
 static int extent_in_layer(struct vhd_image *image, struct vhd_layer *layer, uint64_t offset,
@@ -44,16 +51,18 @@ static int extent_in_layer(struct vhd_image *image, struct vhd_layer *layer, uin
 	int run;
 
 	if ((word & MAP_STATE_MASK) == MAP_PART) {
-		uint64_t sectors = min_u64(e->length, size - inside) / SECTOR;
+		uint64_t length = min_u64(e->length, size - inside);
 
-		run = layer->ops->run(image, layer, block, (uint32_t)(inside / SECTOR),
-				      (uint32_t)sectors, &here);
+		run = layer->ops->run(image, layer, block, (uint32_t)(inside / layer->logical),
+				      (uint32_t)(length / layer->logical), &here);
 		if (run < 0)
 			return run;
-		e->length = (uint64_t)run * SECTOR;
+		e->length = (uint64_t)run * layer->logical;
 	} else {
 		e->length = extent_grow(layer, block, word, size - inside, e->length);
 	}
+	if ((word & MAP_STATE_MASK) == MAP_ZERO)
+		return FOUND;
 	if (!here)
 		return IN_PARENT;
 	e->layer = layer;
@@ -89,7 +98,7 @@ static int block_allocate(struct vhd_image *image, const struct vhd_layer *layer
 
 	pthread_mutex_lock(&image->lock);
 	/* Another write may have been first. */
-	if ((map_load(layer, block) & MAP_STATE_MASK) == MAP_NONE)
+	if (!map_has_space(map_load(layer, block)))
 		ret = layer->ops->allocate(image, block);
 	pthread_mutex_unlock(&image->lock);
 	return ret;
@@ -109,7 +118,7 @@ int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length, s
 	inside = offset & (size - 1);
 	block = (uint32_t)(offset >> layer->block_shift);
 	word = map_load(layer, block);
-	if ((word & MAP_STATE_MASK) == MAP_NONE) {
+	if (!map_has_space(word)) {
 		ret = block_allocate(image, layer, block);
 		if (ret)
 			return ret;
@@ -122,7 +131,7 @@ int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length, s
 
 		/* After the write it would be too late to fail for the bitmap. */
 		e->length = min_u64(length, size - inside);
-		ret = layer->ops->run(image, layer, block, (uint32_t)(inside / SECTOR), 1, &here);
+		ret = layer->ops->run(image, layer, block, (uint32_t)(inside / layer->logical), 1, &here);
 		return ret < 0 ? ret : 0;
 	}
 	e->length = extent_grow(layer, block, word, size - inside, length);
@@ -135,12 +144,12 @@ void vhd_extent_written(struct vhd_image *image, uint64_t offset, uint64_t end)
 	uint64_t mask = (UINT64_C(1) << layer->block_shift) - 1;
 	/* A short write may have ended inside a sector: that one counts when the
 	 * rest of it is there. */
-	uint64_t first = offset / SECTOR;
-	uint64_t count = end / SECTOR - first;
+	uint64_t first = offset / layer->logical;
+	uint64_t count = end / layer->logical - first;
 
 	if (count > 0)
 		layer->ops->written(image, (uint32_t)(offset >> layer->block_shift),
-				    (uint32_t)((offset & mask) / SECTOR), (uint32_t)count);
+				    (uint32_t)((offset & mask) / layer->logical), (uint32_t)count);
 }
 
 /* Files without a map are sparse where nothing was written: the file system knows. */

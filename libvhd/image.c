@@ -67,21 +67,46 @@ static bool image_can_discard(const struct vhd_layer *layer)
 			 (off_t)round_up(size, 4096), 4096) == 0;
 }
 
+/* A fixed VHD and a VHDX can each be made to look like the other by what the guest
+ * writes to its first or last sector: nobody but the caller can tell then. */
+static int format_detect(const struct open_context *ctx, const struct vhd_layer *layer,
+			 enum vhd_format *format)
+{
+	uint8_t first[8] = "", last[8] = "";
+	uint64_t size;
+	int ret = vhd_file_size(layer->file, &size);
+
+	if (!ret && size >= 512)
+		ret = vhd_file_read(ctx->image, layer->file, first, sizeof(first), 0);
+	if (!ret && size >= 512)
+		ret = vhd_file_read(ctx->image, layer->file, last, sizeof(last), size - 512);
+	if (ret)
+		return vhd_fail(ctx->err, ret, "cannot read the file");
+	*format = memcmp(first, "vhdxfile", 8) == 0 ? VHD_FORMAT_VHDX : VHD_FORMAT_VHD;
+	if (*format == VHD_FORMAT_VHDX && memcmp(last, "conectix", 8) == 0)
+		return vhd_fail(ctx->err, VHD_FAULT_AMBIGUOUS,
+				"file begins as a VHDX and ends as a VHD: give its format");
+	return 0;
+}
+
 static int layer_open(const struct open_context *ctx, enum vhd_format format,
 		      struct vhd_layer *layer)
 {
 	int ret = vhd_file_open(ctx, layer);
 
+	if (!ret && format == VHD_FORMAT_AUTO)
+		ret = format_detect(ctx, layer, &format);
 	if (ret)
 		return ret;
 	switch (format) {
 	case VHD_FORMAT_RAW:
 		return vhd_raw_open(ctx, layer);
-	case VHD_FORMAT_AUTO:
 	case VHD_FORMAT_VHD:
 		return vhd_vhd_open(ctx, layer);
+	case VHD_FORMAT_VHDX:
+		return vhd_vhdx_open(ctx, layer);
 	default:
-		return vhd_fail(ctx->err, -ENOTSUP, "format %d cannot be opened", (int)format);
+		return vhd_fail(ctx->err, -EINVAL, "format %d is not known", (int)format);
 	}
 }
 
@@ -116,7 +141,8 @@ static int parent_path(const struct open_context *ctx, const struct vhd_layer *c
 		return *path ? 0 : vhd_fail(ctx->err, -ENOMEM, "no memory for a path");
 	}
 	own.path = child->path;
-	ret = vhd_vhd_parent_paths(&own, child, &paths);
+	ret = child->format == VHD_FORMAT_VHDX ? vhd_vhdx_parent_paths(&own, child, &paths) :
+						 vhd_vhd_parent_paths(&own, child, &paths);
 	if (!ret)
 		ret = vhd_parent_find(&own, &paths, path);
 	vhd_parent_paths_free(&paths);
@@ -159,8 +185,10 @@ static int parent_add(const struct open_context *ctx, const struct vhd_layer *ch
 	if (!ret)
 		ret = layer_add(&own, child->format, path);
 	if (!ret)
-		ret = vhd_vhd_parent_check(&own, child, parent);
-	if (ret == VHD_FAULT_FOOTER_COOKIE) {
+		ret = child->format == VHD_FORMAT_VHDX ?
+			      vhd_vhdx_parent_check(&own, child, parent) :
+			      vhd_vhd_parent_check(&own, child, parent);
+	if (ret == VHD_FAULT_FOOTER_COOKIE || ret == VHD_FAULT_NOT_AN_IMAGE) {
 		ret = VHD_FAULT_PARENT_FORMAT;
 		if (ctx->err)
 			ctx->err->code = ret;
@@ -254,6 +282,8 @@ int vhd_close(struct vhd_image *image)
 	if (!image)
 		return 0;
 	ret = vhd_flush(image);
+	if (!ret && image->begun && image->layers[0].ops && image->layers[0].ops->end)
+		ret = image->layers[0].ops->end(image);
 	image_free(image);
 	return ret;
 }
@@ -267,8 +297,8 @@ int vhd_get_info(struct vhd_image *image, struct vhd_info *info)
 		.type = top->type,
 		.virtual_size = top->size,
 		.block_size = top->map ? 1u << top->block_shift : 0,
-		.logical_sector_size = 512,
-		.physical_sector_size = 512,
+		.logical_sector_size = top->logical,
+		.physical_sector_size = top->physical,
 		.discard_granularity = image->can_discard ? 4096 : 0,
 		.chain_depth = image->layer_count,
 		.read_only = image->read_only,

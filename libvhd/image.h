@@ -27,6 +27,7 @@ enum map_state {
 	MAP_NONE, /* not here: the parent's, or zeros */
 	MAP_DATA, /* all here */
 	MAP_PART, /* sector by sector here or in the parent */
+	MAP_ZERO, /* zeros, whatever the parent holds */
 	MAP_STATE_MASK = 7,
 };
 
@@ -41,6 +42,8 @@ struct layer_ops {
 		   uint32_t sector, uint32_t count, bool *here);
 	/* Sectors of a MAP_PART block were written: they are here now. */
 	void (*written)(struct vhd_image *image, uint32_t block, uint32_t sector, uint32_t count);
+	/* [L] Before the first write of a session; may sync. NULL: nothing to do. */
+	int (*begin)(struct vhd_image *image);
 	/* [L] Finds space for @block and publishes it in the map. -errno. */
 	int (*allocate)(struct vhd_image *image, uint32_t block);
 	/* [L] Is there something that a flush has to write? */
@@ -49,6 +52,10 @@ struct layer_ops {
 	void (*stage)(struct vhd_layer *layer);
 	/* [L] The file was synced since stage(): write what was staged. -errno. */
 	int (*commit)(struct vhd_image *image);
+	/* [L] What commit() wrote was synced. NULL: nothing to do. */
+	int (*finish)(struct vhd_image *image);
+	/* After the last flush of a session that has begun. NULL: nothing to do. */
+	int (*end)(struct vhd_image *image);
 	void (*free)(struct vhd_layer *layer);
 };
 
@@ -59,11 +66,13 @@ struct vhd_layer {
 	uint64_t data_offset; /* where the disk begins; layers without a map */
 	uint32_t blocks;
 	unsigned block_shift;
+	uint32_t logical, physical; /* sector sizes; bits of MAP_PART are for the first */
 	_Atomic uint64_t *map; /* NULL: one piece */
 	const struct vhd_file *file;
 	const struct vhd_file *direct; /* the same file for aligned I/O, or NULL */
 	const struct layer_ops *ops;   /* NULL without a map */
 	void *state;		       /* the format's, freed by ops->free() */
+	struct bitmaps *bitmaps;       /* differencing; part of the state */
 	char *path;
 	uint8_t id[16];
 	uint8_t parent_id[16];
@@ -85,7 +94,8 @@ struct vhd_image {
 
 	pthread_mutex_t lock;
 	bool committing;	/* under lock */
-	_Atomic int sync_error; /* the first failed flush: all later ones fail too */
+	_Atomic bool begun;	/* the top layer's begin() was called */
+	_Atomic int sync_error; /* the first failed flush: all later writes fail too */
 };
 
 /* What vhd_open() and the formats' parts of it work with. */
@@ -122,6 +132,7 @@ int vhd_file_truncate(struct vhd_image *image, const struct vhd_file *file, uint
 /* Fill image->layers[0], whose file is open. 0, -errno or enum vhd_fault. */
 int vhd_raw_open(const struct open_context *ctx, struct vhd_layer *layer);
 int vhd_vhd_open(const struct open_context *ctx, struct vhd_layer *layer);
+int vhd_vhdx_open(const struct open_context *ctx, struct vhd_layer *layer);
 
 /* -- parent.c ---------------------------------------------------------------- */
 
@@ -144,11 +155,21 @@ void vhd_parent_paths_free(struct parent_paths *paths);
 int vhd_parent_find(const struct open_context *ctx, const struct parent_paths *paths,
 		    char **found);
 
+/* A Windows path as one from the child's directory: ".\x", "..\x", "x". NULL when
+ * it is absolute after all. Takes @path over. */
+char *vhd_windows_relative(char *path);
+/* Only the file's name of a path that means nothing here. Takes @path over. */
+char *vhd_windows_name(char *path);
+
 /* Where the parent of @layer is, by the format. 0, -errno or enum vhd_fault. */
 int vhd_vhd_parent_paths(const struct open_context *ctx, const struct vhd_layer *layer,
 			 struct parent_paths *paths);
+int vhd_vhdx_parent_paths(const struct open_context *ctx, const struct vhd_layer *layer,
+			  struct parent_paths *paths);
 /* Is @parent the one that @child was made from? 0 or enum vhd_fault. */
 int vhd_vhd_parent_check(const struct open_context *ctx, const struct vhd_layer *child,
 			 const struct vhd_layer *parent);
+int vhd_vhdx_parent_check(const struct open_context *ctx, const struct vhd_layer *child,
+			  const struct vhd_layer *parent);
 
 #endif

@@ -26,6 +26,37 @@ void vhd_parent_paths_free(struct parent_paths *paths)
 	paths->count = 0;
 }
 
+static void slashes_turn(char *path)
+{
+	for (; *path; path++)
+		if (*path == '\\')
+			*path = '/';
+}
+
+char *vhd_windows_relative(char *path)
+{
+	if (!path)
+		return NULL;
+	slashes_turn(path);
+	if (path[0] != '/' && path[1] != ':')
+		return path;
+	free(path);
+	return NULL;
+}
+
+char *vhd_windows_name(char *path)
+{
+	char *name;
+
+	if (!path)
+		return NULL;
+	slashes_turn(path);
+	name = strrchr(path, '/');
+	name = name ? strdup(name + 1) : strdup(path);
+	free(path);
+	return name;
+}
+
 /* Windows does not mind case: takes the entry of the directory that is the same
  * but for that. Changes the end of @path in place. */
 static bool path_find_case(char *path)

@@ -18,5 +18,6 @@ int vhd_raw_open(const struct open_context *ctx, struct vhd_layer *layer)
 	layer->format = VHD_FORMAT_RAW;
 	layer->type = VHD_TYPE_FIXED;
 	layer->size = size;
+	layer->logical = layer->physical = 512;
 	return 0;
 }

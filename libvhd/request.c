@@ -11,7 +11,7 @@
 #include "extent.h"
 #include "queue.h"
 
-enum { SECTOR = 512, ZERO_CHUNK = 65536 };
+enum { ZERO_CHUNK = 65536 };
 
 static const uint8_t zeros[ZERO_CHUNK];
 
@@ -301,6 +301,18 @@ static int flush_fail(struct vhd_request *r, int error)
 	return error;
 }
 
+static int flush_finish(struct vhd_image *image)
+{
+	const struct layer_ops *ops = image->layers[0].ops;
+	int ret = 0;
+
+	pthread_mutex_lock(&image->lock);
+	if (ops->finish)
+		ret = ops->finish(image);
+	pthread_mutex_unlock(&image->lock);
+	return ret;
+}
+
 /* A sync is done. 0: the flush is; FLUSH_AGAIN: it goes on with flush_begin(). */
 enum { FLUSH_AGAIN = 1 };
 
@@ -320,6 +332,9 @@ static int flush_result(struct vhd_request *r, int result)
 		r->at.step = FLUSH_TABLES;
 		return FLUSH_AGAIN;
 	case FLUSH_TABLES:
+		result = flush_finish(image);
+		if (result)
+			return flush_fail(r, result);
 		flush_leave(image);
 		return 0;
 	case FLUSH_WAIT:
@@ -387,14 +402,41 @@ static void request_io_done(struct vhd_io *io, int result)
 static int request_check(const struct vhd_image *image, const struct vhd_request *r)
 {
 	uint64_t size = image->layers[0].size;
+	uint64_t sector = image->layers[0].logical;
 
 	if (r->op == VHD_OP_FLUSH)
 		return 0;
 	if (r->op != VHD_OP_READ && image->read_only)
 		return -EROFS;
-	if ((r->offset | r->length) % SECTOR || r->offset > size || r->length > size - r->offset)
+	if (((r->offset | r->length) & (sector - 1)) || r->offset > size || r->length > size - r->offset)
 		return -EINVAL;
 	return r->op == VHD_OP_READ || r->op == VHD_OP_WRITE ? iov_check(r) : 0;
+}
+
+/* The first write of all. If that goes wrong nobody knows what the file holds. */
+static int session_begin(struct vhd_image *image)
+{
+	const struct layer_ops *ops = image->layers[0].ops;
+	int none = 0, ret = 0;
+
+	pthread_mutex_lock(&image->lock);
+	if (!atomic_load(&image->begun) && ops && ops->begin)
+		ret = ops->begin(image);
+	if (ret)
+		atomic_compare_exchange_strong(&image->sync_error, &none, ret);
+	else
+		atomic_store(&image->begun, true);
+	pthread_mutex_unlock(&image->lock);
+	return ret;
+}
+
+static int write_check(struct vhd_image *image)
+{
+	int ret = atomic_load_explicit(&image->sync_error, memory_order_relaxed);
+
+	if (ret || atomic_load_explicit(&image->begun, memory_order_acquire))
+		return ret;
+	return session_begin(image);
 }
 
 int vhd_submit(struct vhd_queue *queue, struct vhd_request *r)
@@ -408,6 +450,11 @@ int vhd_submit(struct vhd_queue *queue, struct vhd_request *r)
 		return 0;
 	if (r->op == VHD_OP_DISCARD && !image->can_discard)
 		return 0;
+	if (r->op != VHD_OP_READ && r->op != VHD_OP_FLUSH) {
+		ret = write_check(image);
+		if (ret)
+			return ret;
+	}
 	r->queue = queue;
 	r->io.done = request_io_done;
 	r->position = 0;

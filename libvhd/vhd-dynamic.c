@@ -89,8 +89,8 @@ static int dynamic_allocate(struct vhd_image *image, uint32_t block)
 
 	if (place / VHD_SECTOR >= VHD_BAT_UNUSED)
 		return -EFBIG;
-	if (d->bits)
-		ret = vhd_bitmap_add(d, block);
+	if (layer->bitmaps)
+		ret = vhd_bitmap_add(layer->bitmaps, block);
 	if (!ret)
 		ret = tail_cut(image, layer);
 	if (ret)
@@ -107,7 +107,7 @@ static int dynamic_allocate(struct vhd_image *image, uint32_t block)
 		return ret;
 	}
 	d->kept[d->kept_count++] = block;
-	atomic_store_explicit(&layer->map[block], data | (d->bits ? MAP_PART : MAP_DATA),
+	atomic_store_explicit(&layer->map[block], data | (layer->bitmaps ? MAP_PART : MAP_DATA),
 			      memory_order_release);
 	return 0;
 }
@@ -116,7 +116,7 @@ static bool dynamic_dirty(const struct vhd_layer *layer)
 {
 	const struct dynamic *d = layer->state;
 
-	return d->kept_count > 0 || d->marked_count > 0;
+	return d->kept_count > 0 || d->bitmaps.marked_count > 0;
 }
 
 static void dynamic_stage(struct vhd_layer *layer)
@@ -124,8 +124,8 @@ static void dynamic_stage(struct vhd_layer *layer)
 	struct dynamic *d = layer->state;
 
 	d->staged = d->kept_count;
-	if (d->bits)
-		vhd_bitmap_stage(d);
+	if (layer->bitmaps)
+		vhd_bitmap_stage(layer->bitmaps);
 }
 
 static int block_compare(const void *a, const void *b)
@@ -180,20 +180,45 @@ static int table_commit(struct vhd_image *image, struct vhd_layer *layer)
 	return 0;
 }
 
+static uint64_t bits_place(const struct vhd_layer *layer, uint32_t block)
+{
+	const struct dynamic *d = layer->state;
+	uint64_t word = atomic_load_explicit(&layer->map[block], memory_order_relaxed);
+
+	return (word & ~(uint64_t)MAP_STATE_MASK) - d->layout.bitmap_size;
+}
+
+static int bits_read(struct vhd_image *image, const struct vhd_layer *layer, uint32_t block,
+		     uint8_t *bytes)
+{
+	const struct dynamic *d = layer->state;
+
+	return vhd_file_read(image, layer->file, bytes, d->layout.bitmap_size,
+			     bits_place(layer, block));
+}
+
+static int bits_write(struct vhd_image *image, struct vhd_layer *layer, uint32_t block,
+		      const uint8_t *bytes)
+{
+	const struct dynamic *d = layer->state;
+
+	return vhd_file_write(image, layer->file, bytes, d->layout.bitmap_size,
+			      bits_place(layer, block));
+}
+
 static int dynamic_commit(struct vhd_image *image)
 {
 	struct vhd_layer *layer = &image->layers[0];
-	struct dynamic *d = layer->state;
 	int ret = table_commit(image, layer);
 
-	return ret || !d->bits ? ret : vhd_bitmap_commit(image, layer);
+	return ret || !layer->bitmaps ? ret : vhd_bitmap_commit(image, layer, bits_write);
 }
 
 static void dynamic_free(struct vhd_layer *layer)
 {
 	struct dynamic *d = layer->state;
 
-	vhd_bitmap_fini(d);
+	vhd_bitmap_fini(&d->bitmaps);
 	free(d->table);
 	free(d->kept);
 	free(layer->map);
@@ -224,8 +249,14 @@ static int dynamic_new(const struct open_context *ctx, struct vhd_layer *layer,
 	d->table = calloc(entries, sizeof(*d->table));
 	d->kept = calloc(layout->blocks, sizeof(*d->kept));
 	layer->map = calloc(layout->blocks, sizeof(*layer->map));
+	if (layer->type == VHD_TYPE_DIFFERENCING) {
+		d->bitmaps.blocks = layout->blocks;
+		d->bitmaps.size = layout->bitmap_size;
+		d->bitmaps.load = bits_read;
+		layer->bitmaps = &d->bitmaps;
+	}
 	if (!d->table || !d->kept || !layer->map ||
-	    (layer->type == VHD_TYPE_DIFFERENCING && vhd_bitmap_init(d)))
+	    (layer->bitmaps && vhd_bitmap_init(layer->bitmaps)))
 		return vhd_fail(ctx->err, -ENOMEM, "no memory for %" PRIu32 " blocks",
 				layout->blocks);
 	return 0;
@@ -245,7 +276,7 @@ static int table_check(const struct open_context *ctx, struct dynamic *d)
 
 static void map_fill(struct vhd_layer *layer, const struct dynamic *d)
 {
-	uint64_t state = d->bits ? MAP_PART : MAP_DATA;
+	uint64_t state = layer->bitmaps ? MAP_PART : MAP_DATA;
 
 	for (uint32_t i = 0; i < d->layout.blocks; i++) {
 		uint32_t sector = be32toh(d->table[i]);

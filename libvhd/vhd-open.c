@@ -142,6 +142,7 @@ static uint64_t disk_size(const struct open_context *ctx, const struct vhd_foote
 static void layer_describe(struct vhd_layer *layer, const struct vhd_footer *f)
 {
 	layer->format = VHD_FORMAT_VHD;
+	layer->logical = layer->physical = VHD_SECTOR;
 	memcpy(layer->id, f->id, sizeof(layer->id));
 	for (size_t i = 0; i < sizeof(f->creator); i++)
 		layer->creator[i] = isprint((unsigned char)f->creator[i]) ? f->creator[i] : '\0';

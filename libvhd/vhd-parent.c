@@ -9,40 +9,6 @@
 #include "utf16.h"
 #include "vhd-dynamic.h"
 
-static void slashes_turn(char *path)
-{
-	for (; *path; path++)
-		if (*path == '\\')
-			*path = '/';
-}
-
-/* A Windows path as one from the child's directory: ".\x", "..\x", "x". NULL when
- * it is absolute after all. */
-static char *windows_relative(char *path)
-{
-	if (!path)
-		return NULL;
-	slashes_turn(path);
-	if (path[0] != '/' && path[1] != ':')
-		return path;
-	free(path);
-	return NULL;
-}
-
-/* Only the file's name of a path that means nothing here. */
-static char *windows_name(char *path)
-{
-	char *name;
-
-	if (!path)
-		return NULL;
-	slashes_turn(path);
-	name = strrchr(path, '/');
-	name = name ? strdup(name + 1) : strdup(path);
-	free(path);
-	return name;
-}
-
 static int hex_digit(char c)
 {
 	if (c >= '0' && c <= '9')
@@ -83,9 +49,9 @@ static char *locator_path(const struct vhd_locator *l, const uint8_t *bytes)
 {
 	switch (l->code) {
 	case VHD_LOCATOR_W2RU:
-		return windows_relative(vhd_utf16_decode(bytes, l->length, UTF16_LE));
+		return vhd_windows_relative(vhd_utf16_decode(bytes, l->length, UTF16_LE));
 	case VHD_LOCATOR_W2KU:
-		return windows_name(vhd_utf16_decode(bytes, l->length, UTF16_LE));
+		return vhd_windows_name(vhd_utf16_decode(bytes, l->length, UTF16_LE));
 	default:
 		return url_path(bytes, l->length);
 	}
@@ -126,7 +92,7 @@ int vhd_vhd_parent_paths(const struct open_context *ctx, const struct vhd_layer 
 		if (ret)
 			return ret;
 	}
-	vhd_parent_paths_add(paths, windows_name(vhd_utf16_decode(h->parent_name,
+	vhd_parent_paths_add(paths, vhd_windows_name(vhd_utf16_decode(h->parent_name,
 								  sizeof(h->parent_name), UTF16_BE)));
 	return 0;
 }

@@ -25,12 +25,12 @@ static const struct {
 	const char *argument;
 	const char *summary;
 } option_rows[] = {
-	{ 'f', 'f', "format", "FORMAT", "format of the image: auto, raw, vhd" },
+	{ 'f', 'f', "format", "FORMAT", "format of the image: auto, raw, vhd, vhdx" },
 	{ 'F', 'F', "second-format", "FORMAT", "format of the second image" },
 	{ 'p', 'p', "parent", "IMAGE", "the parent of a differencing image" },
 	{ 'a', 0, "any-parent", NULL, "take a parent with another identity" },
 	{ 'A', 0, "alone", NULL, "only this file, without its parents" },
-	{ 'O', 'O', "output-format", "FORMAT", "format of the new image: raw, vhd" },
+	{ 'O', 'O', "output-format", "FORMAT", "format of the new image: raw, vhd, vhdx" },
 	{ 't', 't', "type", "TYPE", "fixed, dynamic (default) or differencing" },
 	{ 'b', 'b', "block-size", "SIZE", "block size of the new image" },
 	{ 'i', 0, "id", "UUID", "identity of the new image (default: random)" },
@@ -85,7 +85,7 @@ static int words(const struct tool_command *c)
 
 static bool parse_format(const char *text, enum vhd_format *format)
 {
-	static const enum vhd_format all[] = { VHD_FORMAT_RAW, VHD_FORMAT_VHD };
+	static const enum vhd_format all[] = { VHD_FORMAT_RAW, VHD_FORMAT_VHD, VHD_FORMAT_VHDX };
 
 	if (strcmp(text, "auto") == 0) {
 		*format = VHD_FORMAT_AUTO;

@@ -47,7 +47,16 @@ extern "C" {
 	X(PARENT_TIME, "parent image was modified after the child was made")         \
 	X(PARENT_SIZE, "parent image is larger than the child")                      \
 	X(CHAIN_LOOP, "chain of parents comes back to the same image")               \
-	X(CHAIN_DEPTH, "chain of parents is too long")
+	X(CHAIN_DEPTH, "chain of parents is too long")                               \
+	X(VHDX_HEADER, "no VHDX header is valid, or both are and differ")            \
+	X(VHDX_VERSION, "VHDX version is not supported")                             \
+	X(VHDX_LOG_PLACE, "VHDX log lies at a wrong place")                          \
+	X(VHDX_LOG, "VHDX log cannot be replayed")                                   \
+	X(VHDX_REGION, "VHDX region table is malformed")                             \
+	X(VHDX_METADATA, "VHDX metadata is malformed")                               \
+	X(VHDX_INCOMPLETE, "VHDX file was not made to its end")                      \
+	X(SECTOR_SIZE, "sector size is not allowed")                                 \
+	X(AMBIGUOUS, "file could be of two formats")
 
 enum vhd_fault {
 #define X(name, text) VHD_FAULT_##name,

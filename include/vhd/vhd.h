@@ -88,7 +88,8 @@ struct vhd_open_options {
 
 	/* The blocking I/O of this image; must finish at once. Used for metadata
 	 * (by vhd_open(), vhd_close() and, under the image's lock, by any queue
-	 * when a block is added: at most a few small buffered writes each) and
+	 * when a block is added: at most a few small buffered writes each; the first
+	 * write to a VHDX syncs its headers as well) and
 	 * for vhd_pread() and the like. NULL: vhd_io_sync. */
 	const struct vhd_io_ops *io;
 	void *io_opaque;
@@ -187,7 +188,7 @@ struct vhd_create_options {
 	enum vhd_format format;	  /* not VHD_FORMAT_AUTO */
 	enum vhd_type type;
 	uint64_t virtual_size;	  /* bytes, a multiple of 512; differencing: 0, the parent's */
-	uint32_t block_size;	  /* bytes; 0: the format's default (VHD: 2 MiB) */
+	uint32_t block_size;	  /* bytes; 0: the default (VHD 2 MiB, VHDX 32 MiB) */
 	uint32_t flags;		  /* VHD_CREATE_* */
 	const uint8_t *id;	  /* 16 bytes; NULL: random */
 	const int64_t *time;	  /* seconds since 1970; NULL: now */
@@ -260,8 +261,8 @@ struct vhd_request {
  * -EINPROGRESS when done() will be called. -EINVAL: range or alignment, or the
  * iovecs' sum. -EROFS: a write to a read-only image. -ENOSPC, -EIO, ...: of the
  * file; a failed write may have changed any part of its range. After a failed
- * sync of the file every later flush fails with the same error: what was in
- * the cache is gone, and only the caller knows what to do. */
+ * sync of the file every later flush and write fails with the same error: what
+ * was in the cache is gone, and only the caller knows what to do. */
 VHD_API int vhd_submit(struct vhd_queue *queue, struct vhd_request *request) VHD_MUST_CHECK;
 
 /* The same for tools: blocking, by options.io, from any thread. 0 or -errno

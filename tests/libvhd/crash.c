@@ -22,9 +22,11 @@ enum {
 	REQUESTS = 60,
 	LOG_MAX = 4096,
 	VERSIONS = 64,
-	FILE_MAX = 1 << 20,
+	FILE_MAX = 16 << 20,
+	GROUP = 20, /* a VHDX has so many of the sectors in each of its blocks of 1 MiB */
 	LENGTH_MAX = 24, /* sectors of a request */
 	SUBSETS = 12,	 /* random ones at each point */
+	GRAIN = 4096,
 	NEVER = LOG_MAX + 1,
 };
 
@@ -58,6 +60,7 @@ struct slot {
 
 struct test {
 	unsigned seed;
+	enum vhd_format format;
 	enum vhd_type type;
 	struct image_file file;
 	char parent[96];
@@ -76,14 +79,29 @@ static struct bytes base, crashed;
 
 static void fail(const struct test *t, const char *what, int point)
 {
-	printf("seed %u (%s): %s at point %d of %d; image left in %s\n", t->seed,
-	       vhd_type_name(t->type), what, point, t->log_count, t->file.dir);
+	printf("seed %u (%s %s): %s at point %d of %d; image left in %s\n", t->seed,
+	       vhd_format_name(t->format), vhd_type_name(t->type), what, point, t->log_count, t->file.dir);
 	exit(1);
 }
 
 static unsigned random_below(unsigned limit)
 {
 	return (unsigned)random() % limit;
+}
+
+/* Where on the disk a sector is. */
+static uint64_t sector_place(const struct test *t, unsigned sector)
+{
+	if (t->format == VHD_FORMAT_VHD)
+		return (uint64_t)sector * SECTOR;
+	return ((uint64_t)(sector / GROUP) << 20) + sector % GROUP * SECTOR;
+}
+
+static unsigned place_sector(const struct test *t, uint64_t place)
+{
+	if (t->format == VHD_FORMAT_VHD)
+		return (unsigned)(place / SECTOR);
+	return (unsigned)(place >> 20) * GROUP + (unsigned)(place % (1 << 20) / SECTOR);
 }
 
 /* -- The recorder ----------------------------------------------------------- */
@@ -179,8 +197,16 @@ static void request_done(struct vhd_request *r, int result)
 					t->version[s][v].durable = t->log_count;
 		return;
 	}
-	for (uint64_t s = r->offset / SECTOR; s < (r->offset + r->length) / SECTOR; s++)
+	for (unsigned s = place_sector(t, r->offset), n = 0; n < r->length / SECTOR; s++, n++)
 		t->version[s][t->versions[s] - 1].done = true;
+}
+
+static void versions_confirm(struct test *t)
+{
+	for (unsigned s = 0; s < SECTORS; s++)
+		for (unsigned v = 0; v < t->versions[s]; v++)
+			if (t->version[s][v].durable == NEVER)
+				t->version[s][v].durable = t->log_count;
 }
 
 static bool overlaps_busy(const struct test *t, uint64_t offset, uint64_t length)
@@ -203,17 +229,19 @@ static void slot_fill(struct test *t, struct slot *slot)
 
 	if (first + count > SECTORS)
 		count = SECTORS - first;
+	if (t->format == VHD_FORMAT_VHDX && first % GROUP + count > GROUP)
+		count = GROUP - first % GROUP;
 	memset(r, 0, sizeof(*r));
 	r->op = what < 2 ? VHD_OP_FLUSH : what == 2 ? VHD_OP_WRITE_ZEROES :
 		what == 3 ? VHD_OP_DISCARD : VHD_OP_WRITE;
-	if (overlaps_busy(t, first * SECTOR, count * SECTOR))
+	if (overlaps_busy(t, sector_place(t, first), count * SECTOR))
 		r->op = VHD_OP_FLUSH;
 	for (unsigned s = 0; s < SECTORS && r->op == VHD_OP_FLUSH; s++)
 		for (slot->covered[s] = 0; slot->covered[s] < t->versions[s] &&
 					   t->version[s][slot->covered[s]].done;)
 			slot->covered[s]++;
 	if (r->op != VHD_OP_FLUSH) {
-		r->offset = first * SECTOR;
+		r->offset = sector_place(t, first);
 		r->length = count * SECTOR;
 		for (unsigned s = 0; s < count; s++) {
 			uint32_t value = r->op == VHD_OP_WRITE ? t->next_value++ : 0;
@@ -314,6 +342,19 @@ static bool sector_allowed(const struct test *t, unsigned sector, int point, con
 	return found;
 }
 
+/* Only what is not zero: a VHDX is mostly nothing. */
+static void file_fill(int fd)
+{
+	for (uint64_t at = 0; at < crashed.size; at += GRAIN) {
+		size_t n = crashed.size - at < GRAIN ? crashed.size - at : GRAIN;
+		const uint8_t *p = crashed.data + at;
+
+		if ((p[0] || memcmp(p, p + 1, n - 1) != 0) &&
+		    pwrite(fd, p, n, (off_t)at) != (ssize_t)n)
+			abort();
+	}
+}
+
 static void crash_check(struct test *t, int point)
 {
 	static uint32_t disk[SECTORS * SECTOR / 4];
@@ -322,15 +363,18 @@ static void crash_check(struct test *t, int point)
 	struct vhd_error err;
 	int fd = open(t->file.path, O_WRONLY | O_TRUNC | O_CLOEXEC);
 
-	if (fd < 0 || write(fd, crashed.data, crashed.size) != (ssize_t)crashed.size)
+	if (fd < 0 || ftruncate(fd, (off_t)crashed.size) < 0)
 		abort();
+	file_fill(fd);
 	close(fd);
 	for (int writable = 0; writable < 2; writable++) {
 		options.flags = writable ? 0 : VHD_OPEN_READ_ONLY;
 		if (vhd_open(t->file.path, &options, &image, &err))
 			fail(t, err.text, point);
-		if (vhd_pread(image, disk, sizeof(disk), 0))
-			fail(t, "read failed", point);
+		for (unsigned s = 0; s < SECTORS; s += GROUP)
+			if (vhd_pread(image, disk + s * SECTOR / 4, GROUP * SECTOR,
+				      sector_place(t, s)))
+				fail(t, "read failed", point);
 		for (unsigned s = 0; s < SECTORS; s++)
 			if (!sector_allowed(t, s, point, disk + s * SECTOR / 4))
 				fail(t, "a sector is wrong", point);
@@ -371,7 +415,7 @@ static void fill(struct test *t, const char *path, unsigned step)
 		for (unsigned i = 0; i < SECTOR / 4; i++)
 			buf[i] = t->next_value;
 		t->version[s][0].value = t->next_value++;
-		if (vhd_pwrite(image, buf, SECTOR, s * SECTOR))
+		if (vhd_pwrite(image, buf, SECTOR, sector_place(t, s)))
 			fail(t, "cannot fill", 0);
 	}
 	if (vhd_close(image))
@@ -383,10 +427,14 @@ static void test_create(struct test *t)
 	static const uint32_t block_sizes[] = { 4096, 8192, 16384 };
 	struct vhd_create_options options = VHD_CREATE_OPTIONS_INIT;
 
-	options.format = VHD_FORMAT_VHD;
+	options.format = t->format;
 	options.type = VHD_TYPE_DYNAMIC;
 	options.virtual_size = SECTORS * SECTOR;
 	options.block_size = block_sizes[random_below(3)];
+	if (t->format == VHD_FORMAT_VHDX) {
+		options.virtual_size = SECTORS / GROUP << 20;
+		options.block_size = 1 << 20;
+	}
 	if (t->type == VHD_TYPE_DIFFERENCING) {
 		if (vhd_create(t->parent, &options, NULL))
 			fail(t, "cannot create the parent", 0);
@@ -403,7 +451,7 @@ static void test_create(struct test *t)
 	image_file_read(&t->file, base.data, base.size, 0);
 }
 
-static long test_run(unsigned seed, enum vhd_type type)
+static long test_run(unsigned seed, enum vhd_format format, enum vhd_type type)
 {
 	static struct test t;
 	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
@@ -412,6 +460,7 @@ static long test_run(unsigned seed, enum vhd_type type)
 
 	memset(&t, 0, sizeof(t));
 	t.seed = seed;
+	t.format = format;
 	t.type = type;
 	t.next_value = 1;
 	srandom(seed);
@@ -429,6 +478,7 @@ static long test_run(unsigned seed, enum vhd_type type)
 	vhd_queue_free(queue);
 	if (vhd_close(image))
 		fail(&t, "cannot close", 0);
+	versions_confirm(&t); /* closing is a flush too */
 	crashes_run(&t);
 	for (int i = 0; i < t.log_count; i++)
 		free(t.log[i].data);
@@ -438,7 +488,14 @@ static long test_run(unsigned seed, enum vhd_type type)
 
 int main(int argc, char **argv)
 {
-	static const enum vhd_type types[] = { VHD_TYPE_DYNAMIC, VHD_TYPE_DIFFERENCING };
+	static const struct {
+		enum vhd_format format;
+		enum vhd_type type;
+	} kinds[] = {
+		{ VHD_FORMAT_VHD, VHD_TYPE_DYNAMIC },
+		{ VHD_FORMAT_VHD, VHD_TYPE_DIFFERENCING },
+		{ VHD_FORMAT_VHDX, VHD_TYPE_DYNAMIC },
+	};
 	const char *points = getenv("VHD_CRASH_POINTS");
 	unsigned seed = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
 	long want = argc > 2 ? atol(argv[2]) : points ? atol(points) : 100000;
@@ -449,7 +506,7 @@ int main(int argc, char **argv)
 	if (access("/dev/shm", W_OK) == 0)
 		setenv("TMPDIR", "/dev/shm", 0);
 	for (; have < want; seed++)
-		have += test_run(seed, types[seed % 2]);
+		have += test_run(seed, kinds[seed % 3].format, kinds[seed % 3].type);
 	printf("%ld crash points, seeds %u to %u\n", have, first, seed - 1);
 	return 0;
 }

@@ -22,6 +22,8 @@ struct oracle {
 	struct image_file file;
 	char model[96];
 	int model_fd;
+	bool vhdx;
+	const char *format; /* in QEMU's words */
 	bool fixed;
 	bool by_qemu;
 	bool force_size;
@@ -33,7 +35,7 @@ static void fail(const struct oracle *o, const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	printf("seed %u (%s, %s by %s%s, %" PRIu64 " bytes): ", o->seed, "vpc",
+	printf("seed %u (%s, %s by %s%s, %" PRIu64 " bytes): ", o->seed, o->format,
 	       o->fixed ? "fixed" : "dynamic", o->by_qemu ? "qemu" : "us",
 	       o->force_size ? ", force_size" : "", o->size);
 	vprintf(format, args);
@@ -63,10 +65,11 @@ static uint64_t random_below(uint64_t limit)
 }
 
 /* Small ones mostly, up to the largest a VHD can be. */
-static uint64_t random_size(void)
+static uint64_t random_size(const struct oracle *o)
 {
 	static const uint64_t up_to[] = { 4 * MIB, 40 * MIB, 300 * MIB, 20 * GIB, 2040 * GIB };
-	uint64_t limit = up_to[random_below(5)];
+	/* QEMU reads all of a VHDX to compare it, holes too. */
+	uint64_t limit = up_to[random_below(o->vhdx ? 3 : 5)];
 
 	return MIB + random_below((limit - MIB) / 512 + 1) * 512;
 }
@@ -109,7 +112,7 @@ static void model_write(struct oracle *o, int byte, uint64_t length, uint64_t of
 static void write_by_qemu(struct oracle *o)
 {
 	char command[2048];
-	int used = snprintf(command, sizeof(command), "qemu-io -f vpc %s", o->file.path);
+	int used = snprintf(command, sizeof(command), "qemu-io -f %s %s", o->format, o->file.path);
 
 	for (int i = 0; i < 5; i++) {
 		uint64_t offset = random_offset(o);
@@ -206,11 +209,14 @@ static void compare_by_us(const struct oracle *o)
 
 static void compare_by_qemu(const struct oracle *o)
 {
-	if (run(o, "qemu-img compare -f vpc -F raw %s %s >%s/out 2>&1 || { cat %s/out; false; }",
-		o->file.path, o->model, o->file.dir, o->file.dir))
+	if (run(o, "qemu-img compare -f %s -F raw %s %s >%s/out 2>&1 || { cat %s/out; false; }",
+		o->format, o->file.path, o->model, o->file.dir, o->file.dir))
 		fail(o, "QEMU reads something else");
-	if (run(o, "qemu-img info -f vpc %s | grep -q '(%" PRIu64 " bytes)'", o->file.path, o->size))
+	if (run(o, "qemu-img info -f %s %s | grep -q '(%" PRIu64 " bytes)'", o->format,
+		o->file.path, o->size))
 		fail(o, "QEMU sees another size");
+	if (o->vhdx && run(o, "qemu-img check -q -f vhdx %s", o->file.path))
+		fail(o, "QEMU finds it damaged");
 }
 
 static void check_by_libvhdi(const struct oracle *o)
@@ -230,14 +236,20 @@ static void oracle_create(struct oracle *o)
 	struct vhd_info info = VHD_INFO_INIT;
 	struct vhd_image *image;
 
-	if (o->by_qemu) {
+	if (o->by_qemu && o->vhdx) {
+		if (run(o, "qemu-img create -q -f vhdx -o subformat=%s,block_size=%dM %s %" PRIu64,
+			o->fixed ? "fixed" : "dynamic", 1 << random_below(6), o->file.path,
+			o->size))
+			fail(o, "qemu-img create failed");
+	} else if (o->by_qemu) {
 		if (run(o, "qemu-img create -q -f vpc -o subformat=%s,force_size=%s %s %" PRIu64,
 			o->fixed ? "fixed" : "dynamic", o->force_size ? "on" : "off", o->file.path,
 			o->size))
 			fail(o, "qemu-img create failed");
 	} else {
-		image_file_create(&o->file, VHD_FORMAT_VHD,
-				  o->fixed ? VHD_TYPE_FIXED : VHD_TYPE_DYNAMIC, o->size, 0);
+		image_file_create(&o->file, o->vhdx ? VHD_FORMAT_VHDX : VHD_FORMAT_VHD,
+				  o->fixed ? VHD_TYPE_FIXED : VHD_TYPE_DYNAMIC, o->size,
+				  o->vhdx ? 1u << (20 + random_below(6)) : 0);
 	}
 	open_image(o, &image);
 	if (vhd_get_info(image, &info) || (o->force_size && info.virtual_size != o->size) ||
@@ -255,6 +267,8 @@ static void oracle_run(unsigned seed)
 	struct oracle o = { .seed = seed };
 
 	srandom(seed);
+	o.vhdx = seed % 2 == 0;
+	o.format = o.vhdx ? "vhdx" : "vpc";
 	image_file_init(&o.file);
 	snprintf(o.model, sizeof(o.model), "%s/model", o.file.dir);
 	o.fixed = random_below(3) == 0;
@@ -262,7 +276,7 @@ static void oracle_run(unsigned seed)
 	o.force_size = !o.by_qemu || random_below(2);
 	/* Without force_size QEMU can round up past its own limit. */
 	do {
-		o.size = random_size();
+		o.size = random_size(&o);
 	} while (!o.force_size && o.size > 1000 * GIB);
 	oracle_create(&o);
 	for (int round = 0; round < 2; round++) {
@@ -273,7 +287,8 @@ static void oracle_run(unsigned seed)
 		compare_by_us(&o);
 		compare_by_qemu(&o);
 	}
-	check_by_libvhdi(&o);
+	if (!o.vhdx)
+		check_by_libvhdi(&o);
 	close(o.model_fd);
 	image_file_fini(&o.file);
 }

@@ -55,6 +55,9 @@ if command -v qemu-img >/dev/null; then
 	expect 0 qemu-img compare -f vpc -F raw disk.vhd disk.raw
 	expect 0 qemu-img compare -f vpc -F raw fixed.vhd disk.raw
 fi
+expect 0 "$tool" convert -O vhdx -b 1M disk.vhd disk.vhdx
+expect 0 "$tool" compare disk.vhdx disk.vhd
+expect 0 "$tool" check disk.vhdx
 expect 0 "$tool" info disk.vhd
 has "512 KiB"
 expect 0 "$tool" map --json disk.vhd

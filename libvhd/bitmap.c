@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT */
+/* Sector bitmaps. A bit is set in memory when its sector has
+ * been written, and on disk by the flush that follows: between its two syncs, so
+ * that no bit is there without its data (the parent's would be lost). */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bitmap.h"
+#include "bytes.h"
+
+int vhd_bitmap_init(struct bitmaps *b)
+{
+	b->bits = calloc(b->blocks, sizeof(*b->bits));
+	/* A block may stand there twice: staged, and marked again since. */
+	b->marked = calloc(b->blocks, 2 * sizeof(*b->marked));
+	return b->bits && b->marked ? 0 : -ENOMEM;
+}
+
+static struct bits *bits_have(const struct bitmaps *b, uint32_t block, memory_order order)
+{
+	return atomic_load_explicit(&b->bits[block], order);
+}
+
+void vhd_bitmap_fini(struct bitmaps *b)
+{
+	for (uint32_t i = 0; b->bits && i < b->blocks; i++)
+		free(bits_have(b, i, memory_order_relaxed));
+	free(b->bits);
+	free(b->marked);
+}
+
+static struct bits *bits_new(const struct bitmaps *b)
+{
+	struct bits *bits = calloc(1, sizeof(*bits) + 2 * (size_t)b->size);
+
+	if (bits)
+		bits->staged = bits->now + b->size;
+	return bits;
+}
+
+int vhd_bitmap_add(struct bitmaps *b, uint32_t block)
+{
+	/* One may be left from an allocation that failed. */
+	struct bits *bits = bits_have(b, block, memory_order_relaxed);
+
+	if (!bits)
+		bits = bits_new(b);
+	atomic_store_explicit(&b->bits[block], bits, memory_order_release);
+	return bits ? 0 : -ENOMEM;
+}
+
+/* Reads the bitmap from the file, if nobody else has. */
+static int bits_load(struct vhd_image *image, const struct vhd_layer *layer, uint32_t block,
+		     struct bits **bits)
+{
+	struct bitmaps *b = layer->bitmaps;
+	int ret = 0;
+
+	pthread_mutex_lock(&image->lock);
+	*bits = bits_have(b, block, memory_order_relaxed);
+	if (!*bits) {
+		*bits = bits_new(b);
+		ret = *bits ? b->load(image, layer, block, (*bits)->now) : -ENOMEM;
+		if (!ret)
+			atomic_store_explicit(&b->bits[block], *bits, memory_order_release);
+		else
+			free(*bits);
+	}
+	pthread_mutex_unlock(&image->lock);
+	return ret;
+}
+
+static int bits_get(struct vhd_image *image, const struct vhd_layer *layer, uint32_t block,
+		    struct bits **bits)
+{
+	*bits = bits_have(layer->bitmaps, block, memory_order_acquire);
+	return *bits ? 0 : bits_load(image, layer, block, bits);
+}
+
+static uint8_t byte_load(const struct bits *b, uint32_t sector)
+{
+	return __atomic_load_n(&b->now[sector / 8], __ATOMIC_ACQUIRE);
+}
+
+static bool bit_get(const struct bits *b, bool low_first, uint32_t sector)
+{
+	return byte_load(b, sector) >> (low_first ? sector % 8 : 7 - sector % 8) & 1;
+}
+
+int vhd_bitmap_run(struct vhd_image *image, struct vhd_layer *layer, uint32_t block,
+		   uint32_t sector, uint32_t count, bool *here)
+{
+	bool low = layer->bitmaps->low_first;
+	uint32_t at = sector, end = sector + count;
+	struct bits *b;
+	int ret = bits_get(image, layer, block, &b);
+
+	if (ret)
+		return ret;
+	*here = bit_get(b, low, sector);
+	while (at < end) {
+		if (at % 8 == 0 && end - at >= 8 && byte_load(b, at) == (*here ? 0xff : 0))
+			at += 8;
+		else if (bit_get(b, low, at) == *here)
+			at++;
+		else
+			break;
+	}
+	return (int)(at - sector);
+}
+
+/* Sets the bits; tells whether any was clear. */
+static bool bits_set(struct bits *b, bool low_first, uint32_t sector, uint32_t count)
+{
+	bool changed = false;
+
+	for (uint32_t at = sector, end = sector + count; at < end;) {
+		uint32_t first = at % 8;
+		uint32_t n = (uint32_t)min_u64(8 - first, end - at);
+		uint32_t shift = low_first ? first : 8 - first - n;
+		uint8_t mask = (uint8_t)((0xffu >> (8 - n)) << shift);
+		uint8_t old = __atomic_fetch_or(&b->now[at / 8], mask, __ATOMIC_RELEASE);
+
+		changed |= (old & mask) != mask;
+		at += n;
+	}
+	return changed;
+}
+
+void vhd_bitmap_written(struct vhd_image *image, uint32_t block, uint32_t sector, uint32_t count)
+{
+	struct vhd_layer *layer = &image->layers[0];
+	struct bitmaps *all = layer->bitmaps;
+	struct bits *b;
+	bool here;
+
+	/* A bit is staged by the flush that finds it set: nothing to add to that. */
+	if (vhd_bitmap_run(image, layer, block, sector, count, &here) == (int)count && here)
+		return;
+	/* Cannot fail: the bitmap was loaded or made before the block was written. */
+	b = bits_have(all, block, memory_order_acquire);
+	if (!b)
+		return;
+	pthread_mutex_lock(&image->lock);
+	if (bits_set(b, all->low_first, sector, count) && !b->marked) {
+		b->marked = true;
+		all->marked[all->marked_count++] = block;
+	}
+	pthread_mutex_unlock(&image->lock);
+}
+
+void vhd_bitmap_stage(struct bitmaps *b)
+{
+	for (uint32_t i = 0; i < b->marked_count; i++) {
+		struct bits *bits = bits_have(b, b->marked[i], memory_order_relaxed);
+
+		memcpy(bits->staged, bits->now, b->size);
+		bits->marked = false;
+	}
+	b->marked_staged = b->marked_count;
+}
+
+int vhd_bitmap_commit(struct vhd_image *image, struct vhd_layer *layer,
+		      int (*write)(struct vhd_image *image, struct vhd_layer *layer,
+				   uint32_t block, const uint8_t *bytes))
+{
+	struct bitmaps *b = layer->bitmaps;
+	int ret = 0;
+
+	for (uint32_t i = 0; !ret && i < b->marked_staged; i++)
+		ret = write(image, layer, b->marked[i],
+			    bits_have(b, b->marked[i], memory_order_relaxed)->staged);
+	if (ret)
+		return ret;
+	b->marked_count -= b->marked_staged;
+	memmove(b->marked, b->marked + b->marked_staged, b->marked_count * sizeof(*b->marked));
+	b->marked_staged = 0;
+	return 0;
+}

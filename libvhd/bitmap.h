@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* Sector bitmaps of differencing images, of either format. */
+#ifndef LIBVHD_BITMAP_H
+#define LIBVHD_BITMAP_H
+
+#include "image.h"
+
+/* A block's bitmap, in the order of the file. Bits are set under image->lock and
+ * read without it; none is ever cleared. */
+struct bits {
+	bool marked;	 /* there are bits that no flush has staged yet */
+	uint8_t *staged; /* as the running flush will write them */
+	uint8_t now[];
+};
+
+struct bitmaps {
+	uint32_t blocks;
+	uint32_t size;	/* bytes of each */
+	bool low_first; /* the lowest bit of a byte is the first sector, else the highest */
+	_Atomic(struct bits *) *bits; /* by block, NULL until somebody needs it */
+	uint32_t *marked;	      /* blocks with bits->marked, after those staged */
+	uint32_t marked_count;
+	uint32_t marked_staged;
+
+	/* Reads the bitmap of @block from the file. -errno. */
+	int (*load)(struct vhd_image *image, const struct vhd_layer *layer, uint32_t block,
+		    uint8_t *bytes);
+};
+
+/* @b has blocks, size, low_first and load set. -ENOMEM. */
+int vhd_bitmap_init(struct bitmaps *b);
+void vhd_bitmap_fini(struct bitmaps *b);
+
+/* Under image->lock: an empty bitmap for a new block. -ENOMEM. */
+int vhd_bitmap_add(struct bitmaps *b, uint32_t block);
+
+/* struct layer_ops' run and written, by layer->bitmaps. */
+int vhd_bitmap_run(struct vhd_image *image, struct vhd_layer *layer, uint32_t block,
+		   uint32_t sector, uint32_t count, bool *here);
+void vhd_bitmap_written(struct vhd_image *image, uint32_t block, uint32_t sector, uint32_t count);
+
+/* Under image->lock: what is marked becomes staged; each staged one is given to
+ * @write; then they are forgotten. */
+void vhd_bitmap_stage(struct bitmaps *b);
+int vhd_bitmap_commit(struct vhd_image *image, struct vhd_layer *layer,
+		      int (*write)(struct vhd_image *image, struct vhd_layer *layer,
+				   uint32_t block, const uint8_t *bytes));
+
+#endif

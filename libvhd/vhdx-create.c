@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* The bytes of a new VHDX: headers, an empty log at 1 MiB, metadata at 2 MiB, the
+ * table at 3 MiB, and for a fixed image all its blocks. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "crc32c.h"
+#include "create.h"
+#include "utf16.h"
+#include "vhdx.h"
+
+enum {
+	LOG_MIB = 1,
+	METADATA_MIB = 2,
+	BAT_MIB = 3,
+	ITEMS_AT = 64 << 10,
+	DEFAULT_BLOCK = 32 << 20,
+	LOGICAL_SECTOR = 512,
+	PHYSICAL_SECTOR = 4096,
+};
+
+static int identifier_write(const struct create_context *create)
+{
+	uint8_t bytes[8 + 512] = "vhdxfile";
+
+	vhd_utf16_encode("libvhd", bytes + 8, 512, UTF16_LE);
+	return vhd_create_write(create, bytes, sizeof(bytes), 0);
+}
+
+static int headers_write(const struct create_context *create)
+{
+	struct vhdx_header h = {
+		.version = 1,
+		.log_length = (uint32_t)VHDX_MIB,
+		.log_offset = LOG_MIB * VHDX_MIB,
+	};
+	uint8_t bytes[VHDX_HEADER_SIZE];
+	int ret;
+
+	vhd_random_id(h.file_write);
+	vhd_random_id(h.data_write);
+	vhdx_header_build(bytes, &h);
+	ret = vhd_create_write(create, bytes, sizeof(bytes), VHDX_HEADER_1);
+	h.sequence = 1;
+	vhdx_header_build(bytes, &h);
+	return ret ? ret : vhd_create_write(create, bytes, sizeof(bytes), VHDX_HEADER_2);
+}
+
+static void region_put(uint8_t *entry, const uint8_t *guid, uint64_t offset, uint64_t length)
+{
+	memcpy(entry, guid, 16);
+	put_le64(entry + 16, offset);
+	put_le32(entry + 24, (uint32_t)length);
+	put_le32(entry + 28, 1);
+}
+
+static int regions_write(const struct create_context *create, uint64_t bat_length)
+{
+	uint8_t *bytes = calloc(1, VHDX_TABLE_SIZE);
+	int ret;
+
+	if (!bytes)
+		return vhd_fail(create->err, -ENOMEM, "no memory for the region table");
+	memcpy(bytes, "regi", 4);
+	put_le32(bytes + 8, 2);
+	region_put(bytes + 16, vhdx_region_bat, BAT_MIB * VHDX_MIB, bat_length);
+	region_put(bytes + 48, vhdx_region_metadata, METADATA_MIB * VHDX_MIB, VHDX_MIB);
+	put_le32(bytes + 4, vhd_crc32c_structure(bytes, VHDX_TABLE_SIZE));
+	ret = vhd_create_write(create, bytes, VHDX_TABLE_SIZE, VHDX_REGIONS_1);
+	if (!ret)
+		ret = vhd_create_write(create, bytes, VHDX_TABLE_SIZE, VHDX_REGIONS_2);
+	free(bytes);
+	return ret;
+}
+
+static int metadata_write(const struct create_context *create, const struct vhdx_disk *d)
+{
+	static const struct {
+		uint32_t length, flags; /* flags: 4 required, 2 of the virtual disk */
+	} rows[VHDX_PARENT_LOCATOR] = { { 8, 4 }, { 8, 6 }, { 16, 6 }, { 4, 6 }, { 4, 6 } };
+	uint8_t table[32 + 32 * VHDX_PARENT_LOCATOR] = "metadata";
+	uint8_t items[40] = { 0 };
+	uint32_t at = 0;
+	int ret;
+
+	put_le16(table + 10, VHDX_PARENT_LOCATOR);
+	for (int i = 0; i < VHDX_PARENT_LOCATOR; i++) {
+		uint8_t *entry = table + 32 + 32 * i;
+
+		memcpy(entry, vhdx_item_guid[i], 16);
+		put_le32(entry + 16, ITEMS_AT + at);
+		put_le32(entry + 20, rows[i].length);
+		put_le32(entry + 24, rows[i].flags);
+		at += rows[i].length;
+	}
+	put_le32(items, d->block_size);
+	put_le32(items + 4, d->fixed);
+	put_le64(items + 8, d->size);
+	memcpy(items + 16, d->id, 16);
+	put_le32(items + 32, d->logical);
+	put_le32(items + 36, d->physical);
+	ret = vhd_create_write(create, table, sizeof(table), METADATA_MIB * VHDX_MIB);
+	return ret ? ret :
+		     vhd_create_write(create, items, sizeof(items),
+				      METADATA_MIB * VHDX_MIB + ITEMS_AT);
+}
+
+/* A fixed image's blocks stand in order behind the table. */
+static int table_write(const struct create_context *create, const struct vhdx_disk *d,
+		       uint64_t data)
+{
+	uint64_t entries[VHDX_PAGE / 8];
+	size_t per_page = VHDX_PAGE / 8;
+	int ret = 0;
+
+	for (uint64_t i = 0; !ret && d->fixed && i < d->entries; i += per_page) {
+		for (size_t k = 0; k < per_page; k++) {
+			uint64_t index = i + k;
+			uint64_t chunk = index / (d->chunk_ratio + 1);
+			bool block = index < d->entries &&
+				     index % (d->chunk_ratio + 1) != d->chunk_ratio;
+
+			entries[k] = block ? htole64((data + (index - chunk) * d->block_size) |
+						     VHDX_PRESENT) :
+					     0;
+		}
+		ret = vhd_create_write(create, entries, sizeof(entries),
+				       BAT_MIB * VHDX_MIB + i * 8);
+	}
+	return ret;
+}
+
+static int disk_init(const struct create_context *create, struct vhdx_disk *d)
+{
+	const struct vhd_create_options *o = create->options;
+
+	*d = (struct vhdx_disk){
+		.block_size = o->block_size ? o->block_size : DEFAULT_BLOCK,
+		.fixed = o->type == VHD_TYPE_FIXED,
+		.size = o->virtual_size,
+		.logical = LOGICAL_SECTOR,
+		.physical = PHYSICAL_SECTOR,
+	};
+	if (o->id)
+		vhdx_guid_swap(d->id, o->id);
+	else
+		vhd_random_id(d->id);
+	if (o->type == VHD_TYPE_DIFFERENCING)
+		return vhd_fail(create->err, -ENOTSUP, "a differencing VHDX cannot be created");
+	if (d->block_size < VHDX_MIN_BLOCK || d->block_size > VHDX_MAX_BLOCK ||
+	    d->block_size & (d->block_size - 1))
+		return vhd_fail(create->err, -EINVAL,
+				"block size is %" PRIu32
+				", expected a power of two from 1 to 256 MiB",
+				d->block_size);
+	if (d->size > VHDX_MAX_SIZE)
+		return vhd_fail(create->err, -EINVAL,
+				"virtual size is %" PRIu64 ", a VHDX has at most 64 TiB", d->size);
+	vhdx_disk_derive(d);
+	return 0;
+}
+
+int vhd_vhdx_create(const struct create_context *create)
+{
+	const struct vhd_create_options *o = create->options;
+	struct vhdx_disk disk;
+	uint64_t bat_length, data, size;
+	int ret = disk_init(create, &disk);
+
+	if (ret)
+		return ret;
+	bat_length = round_up(disk.entries * 8, VHDX_MIB);
+	data = BAT_MIB * VHDX_MIB + bat_length;
+	size = data + (disk.fixed ? disk.blocks * disk.block_size : 0);
+	ret = vhd_create_extend(create, size, disk.fixed && !(o->flags & VHD_CREATE_SPARSE));
+	if (!ret)
+		ret = identifier_write(create);
+	if (!ret)
+		ret = headers_write(create);
+	if (!ret)
+		ret = regions_write(create, bat_length);
+	if (!ret)
+		ret = metadata_write(create, &disk);
+	return ret ? ret : table_write(create, &disk, data);
+}
