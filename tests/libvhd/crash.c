@@ -498,7 +498,7 @@ int main(int argc, char **argv)
 	};
 	const char *points = getenv("VHD_CRASH_POINTS");
 	unsigned seed = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
-	long want = argc > 2 ? atol(argv[2]) : points ? atol(points) : 100000;
+	long want = argc > 2 ? atol(argv[2]) : points ? atol(points) : 25000;
 	long have = 0;
 	unsigned first = seed;
 
