@@ -411,6 +411,11 @@ int vmbus_shm_guest_wait(struct vmbus_shm_guest *guest, uint32_t vp, int timeout
 	}
 }
 
+int vmbus_shm_guest_fd(const struct vmbus_shm_guest *guest, uint32_t vp)
+{
+	return vp < guest->vp_count ? guest->vps[vp].interrupt : -EINVAL;
+}
+
 /* -- Life ----------------------------------------------------------------- */
 
 static int guest_connect(struct vmbus_shm_guest *guest, const char *path, struct vmbus_error *err)

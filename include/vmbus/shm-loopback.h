@@ -125,6 +125,11 @@ VMBUS_API int vmbus_shm_guest_wait(struct vmbus_shm_guest *guest, uint32_t vp, i
 				   const struct vmbus_shm_wait *wait, void *message, size_t *len)
 	VMBUS_MUST_CHECK;
 
+/* Readable when an interrupt of @vp came: for guests that wait for other things as well, and then
+ * call vmbus_shm_guest_wait() with a timeout of 0 until it says -ETIMEDOUT. Borrowed. -EINVAL: no
+ * such processor. */
+VMBUS_API int vmbus_shm_guest_fd(const struct vmbus_shm_guest *guest, uint32_t vp);
+
 /* Why the host is gone, for people; NULL while it is there. */
 VMBUS_API const char *vmbus_shm_guest_gone(const struct vmbus_shm_guest *guest);
 
