@@ -134,6 +134,36 @@ VSP_API int vsp_nic_pair(uint32_t queues, uint32_t depth, struct vsp_nic *ends[2
 /* The link of the other end: what this end's user is told. Any thread. */
 VSP_API void vsp_nic_pair_set_link(struct vsp_nic *end, bool up);
 
+/* A tap device, one fd a queue, non-blocking. Either it is made or attached to by name, in the
+ * network namespace of the calling thread (CAP_NET_ADMIN, or an existing device that belongs
+ * to the user), or its fds are handed in ready: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, and
+ * IFF_MULTI_QUEUE if there are several. */
+struct vsp_nic_tap_config {
+	size_t size; /* sizeof this struct */
+	const char *name; /* "": the kernel names it */
+	uint32_t queues;  /* 1 to 64 */
+	const int *fds;   /* @queues of them, taken over; NULL: by name */
+
+	/* By name only, and only what is set: by rtnetlink, needs CAP_NET_ADMIN. */
+	uint32_t mtu;
+	const uint8_t *mac; /* of the host's end, not the guest's */
+	const char *bridge; /* to put it into */
+	bool up;
+	/* Follows the link (by name only): up while the device is up, and its bridge, if it is
+	 * in one, has a carrier. The loop of the calling thread; NULL: always up. */
+	struct vmbus_loop *loop;
+};
+#define VSP_NIC_TAP_CONFIG_INIT                                                          \
+	{ .size = sizeof(struct vsp_nic_tap_config), .name = "", .queues = 1 }
+
+/* Returns 0; -EINVAL; -ENOMEM; -errno of what failed, with @err saying what that is. The
+ * nic has to be closed in the thread of config->loop, if there is one. */
+VSP_API int vsp_nic_tap(const struct vsp_nic_tap_config *config, struct vsp_nic **nic,
+			struct vmbus_error *err) VMBUS_MUST_CHECK;
+
+/* The name of a nic made by vsp_nic_tap(); "" if its fds were handed in. */
+VSP_API const char *vsp_nic_tap_name(const struct vsp_nic *nic);
+
 #ifdef __cplusplus
 }
 #endif
