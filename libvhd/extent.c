@@ -131,7 +131,8 @@ int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length, s
 
 		/* After the write it would be too late to fail for the bitmap. */
 		e->length = min_u64(length, size - inside);
-		ret = layer->ops->run(image, layer, block, (uint32_t)(inside / layer->logical), 1, &here);
+		ret = layer->ops->run(image, layer, block, (uint32_t)(inside / layer->logical), 1,
+				      &here);
 		return ret < 0 ? ret : 0;
 	}
 	e->length = extent_grow(layer, block, word, size - inside, length);

@@ -408,7 +408,8 @@ static int request_check(const struct vhd_image *image, const struct vhd_request
 		return 0;
 	if (r->op != VHD_OP_READ && image->read_only)
 		return -EROFS;
-	if (((r->offset | r->length) & (sector - 1)) || r->offset > size || r->length > size - r->offset)
+	if (((r->offset | r->length) & (sector - 1)) || r->offset > size ||
+	    r->length > size - r->offset)
 		return -EINVAL;
 	return r->op == VHD_OP_READ || r->op == VHD_OP_WRITE ? iov_check(r) : 0;
 }

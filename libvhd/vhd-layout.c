@@ -58,7 +58,8 @@ static int layout_check_locators(const struct vhd_header *h, const struct vhd_la
 		hit = region_hit(fixed, k->offset, k->offset + k->space);
 		if (hit)
 			return vhd_fail(err, VHD_FAULT_LOCATOR,
-					"parent locator %d at %" PRIu64 " lies over the %s at %" PRIu64,
+					"parent locator %d at %" PRIu64
+					" lies over the %s at %" PRIu64,
 					i, k->offset, hit->name, hit->start);
 	}
 	return 0;

@@ -77,7 +77,8 @@ int vhd_locators_create(const struct create_context *create, struct vhd_header *
 	h->parent_time = parent->time > VHD_EPOCH ? (uint32_t)(parent->time - VHD_EPOCH) : 0;
 	if (vhd_utf16_encode(name, h->parent_name, sizeof(h->parent_name), UTF16_BE) == 0)
 		return vhd_fail(create->err, -EINVAL,
-				"the parent's name %s is not UTF-8 of at most 256 characters", name);
+				"the parent's name %s is not UTF-8 of at most 256 characters",
+				name);
 	ret = locator_write(create, &h->locators[0], VHD_LOCATOR_W2RU, bytes,
 			    windows_encode(parent->relative, bytes), end);
 	if (!ret)

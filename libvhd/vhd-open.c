@@ -196,8 +196,9 @@ static int dynamic_open(const struct open_context *ctx, struct vhd_layer *layer,
 								    VHD_TYPE_DYNAMIC;
 	if (layer->type == VHD_TYPE_DIFFERENCING && memcmp(found->footer.creator, "tap", 4) == 0 &&
 	    found->footer.creator_version == TAP_REVERSED_BITMAPS)
-		return vhd_fail(ctx->err, -ENOTSUP,
-				"footer: creator is \"tap\" 0.1, whose bitmaps are in another order");
+		return vhd_fail(
+		    ctx->err, -ENOTSUP,
+		    "footer: creator is \"tap\" 0.1, whose bitmaps are in another order");
 	if (!ctx->read_only && layer->file->flags & VHD_FILE_BLOCK_DEVICE)
 		return vhd_fail(ctx->err, -ENOTSUP,
 				"a %s VHD on a block device can only be read",
@@ -221,9 +222,10 @@ int vhd_vhd_open(const struct open_context *ctx, struct vhd_layer *layer)
 	if (found.footer.saved_state) {
 		vhd_warn(ctx, "footer: the disk belongs to a saved virtual machine");
 		if (writable && !(ctx->options->flags & VHD_OPEN_SAVED_STATE))
-			return vhd_fail(ctx->err, VHD_FAULT_SAVED_STATE,
-					"footer: saved state is %u, expected 0 to write to the disk",
-					found.footer.saved_state);
+			return vhd_fail(
+			    ctx->err, VHD_FAULT_SAVED_STATE,
+			    "footer: saved state is %u, expected 0 to write to the disk",
+			    found.footer.saved_state);
 	}
 	layer_describe(layer, &found.footer);
 	layer->size = disk_size(ctx, &found.footer);

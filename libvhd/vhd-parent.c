@@ -92,8 +92,8 @@ int vhd_vhd_parent_paths(const struct open_context *ctx, const struct vhd_layer 
 		if (ret)
 			return ret;
 	}
-	vhd_parent_paths_add(paths, vhd_windows_name(vhd_utf16_decode(h->parent_name,
-								  sizeof(h->parent_name), UTF16_BE)));
+	vhd_parent_paths_add(paths, vhd_windows_name(vhd_utf16_decode(
+					h->parent_name, sizeof(h->parent_name), UTF16_BE)));
 	return 0;
 }
 
@@ -113,7 +113,8 @@ static int parent_check_time(const struct open_context *ctx, const struct vhd_la
 				"its parent was modified at %" PRId64 ", expected %" PRIu32
 				" (seconds since 2000)",
 				have, want);
-	vhd_warn(ctx, "its parent's time of modification is %" PRId64 " s later than when it was made",
+	vhd_warn(ctx,
+		 "its parent's time of modification is %" PRId64 " s later than when it was made",
 		 have - (int64_t)want);
 	return 0;
 }
@@ -135,7 +136,8 @@ int vhd_vhd_parent_check(const struct open_context *ctx, const struct vhd_layer 
 	}
 	if (parent->size > child->size)
 		return vhd_fail(ctx->err, VHD_FAULT_PARENT_SIZE,
-				"its parent %s has %" PRIu64 " bytes, expected at most its own %" PRIu64,
+				"its parent %s has %" PRIu64
+				" bytes, expected at most its own %" PRIu64,
 				parent->path, parent->size, child->size);
 	return parent_check_time(ctx, parent, h->parent_time);
 }

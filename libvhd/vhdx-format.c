@@ -78,10 +78,11 @@ static int header_check(const struct vhdx_header *h, uint64_t file_size, struct 
 	    (h->log_length > 0 && h->log_offset < VHDX_MIB) || (has_log && h->log_length == 0) ||
 	    h->log_length > VHDX_MAX_LOG || h->log_offset > file_size ||
 	    file_size - h->log_offset < h->log_length)
-		return vhd_fail(err, VHD_FAULT_VHDX_LOG_PLACE,
-				"header: log of %" PRIu32 " bytes at %" PRIu64
-				", expected whole MiB, at most %u, behind the first and before %" PRIu64,
-				h->log_length, h->log_offset, VHDX_MAX_LOG, file_size);
+		return vhd_fail(
+		    err, VHD_FAULT_VHDX_LOG_PLACE,
+		    "header: log of %" PRIu32 " bytes at %" PRIu64
+		    ", expected whole MiB, at most %u, behind the first and before %" PRIu64,
+		    h->log_length, h->log_offset, VHDX_MAX_LOG, file_size);
 	return 0;
 }
 
@@ -203,8 +204,8 @@ static int item_add(const uint8_t *entry, uint32_t index, uint32_t region, struc
 	if (memcmp(entry, item_incomplete, 16) == 0 && !(flags & ITEM_USER))
 		return vhd_fail(err, VHD_FAULT_VHDX_INCOMPLETE,
 				"metadata: the file's maker has not finished it");
-	if (item.length > VHDX_MAX_ITEM || item.offset > region || region - item.offset < item.length ||
-	    (item.length && item.offset < VHDX_TABLE_SIZE))
+	if (item.length > VHDX_MAX_ITEM || item.offset > region ||
+	    region - item.offset < item.length || (item.length && item.offset < VHDX_TABLE_SIZE))
 		return vhd_fail(err, VHD_FAULT_VHDX_METADATA,
 				"metadata: item %" PRIu32 " has %" PRIu32 " bytes at %" PRIu32
 				", expected it in the region of %" PRIu32 " behind the table",
@@ -214,7 +215,8 @@ static int item_add(const uint8_t *entry, uint32_t index, uint32_t region, struc
 	if (known == VHDX_ITEMS || flags & ITEM_USER) {
 		if (flags & ITEM_REQUIRED)
 			return vhd_fail(err, VHD_FAULT_VHDX_METADATA,
-					"metadata: item %" PRIu32 " is required but not known", index);
+					"metadata: item %" PRIu32 " is required but not known",
+					index);
 		return 0;
 	}
 	if (items[known].length || item.length == 0 ||
@@ -292,7 +294,8 @@ int vhdx_disk_parse(const uint8_t *const *contents, struct vhdx_disk *d, struct 
 				d->block_size);
 	if (flags & ~3u)
 		return vhd_fail(err, VHD_FAULT_VHDX_METADATA,
-				"metadata: file parameters are 0x%" PRIx32 ", expected 0 to 3", flags);
+				"metadata: file parameters are 0x%" PRIx32 ", expected 0 to 3",
+				flags);
 	if ((d->logical != 512 && d->logical != 4096) ||
 	    (d->physical != 512 && d->physical != 4096))
 		return vhd_fail(err, VHD_FAULT_SECTOR_SIZE,

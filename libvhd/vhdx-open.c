@@ -201,7 +201,8 @@ static int headers_load(const struct open_context *ctx, struct vhd_layer *layer)
 
 	if (!ret && x->file_size < VHDX_MIB)
 		return vhd_fail(ctx->err, VHD_FAULT_NOT_AN_IMAGE,
-				"file size is %" PRIu64 ", a VHDX has at least 1 MiB", x->file_size);
+				"file size is %" PRIu64 ", a VHDX has at least 1 MiB",
+				x->file_size);
 	if (!ret)
 		ret = vhd_file_read(ctx->image, layer->file, first, sizeof(identifier), 0);
 	if (!ret && memcmp(first, identifier, sizeof(identifier)) != 0)

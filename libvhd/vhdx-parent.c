@@ -28,7 +28,8 @@ int vhdx_locator_find(const uint8_t *bytes, uint32_t length, const char *key, ch
 
 	*value = NULL;
 	if (length < LOCATOR_HEADER || memcmp(bytes, locator_type, 16) != 0)
-		return vhd_fail(err, VHD_FAULT_LOCATOR, "parent locator: its type is not that of VHDX");
+		return vhd_fail(err, VHD_FAULT_LOCATOR,
+				"parent locator: its type is not that of VHDX");
 	count = get_le16(bytes + 18);
 	if (count > LOCATOR_KEYS || LOCATOR_HEADER + count * LOCATOR_ENTRY > length)
 		return vhd_fail(err, VHD_FAULT_LOCATOR,

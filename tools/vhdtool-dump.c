@@ -130,7 +130,8 @@ static void table_print(struct dump *d, uint64_t offset, uint64_t entries)
 		json_number(&d->json, "offset", offset);
 		json_begin(&d->json, "blocks", '{');
 	} else {
-		printf("block allocation table at %" PRIu64 ", block: offset in the file\n", offset);
+		printf("block allocation table at %" PRIu64 ", block: offset in the file\n",
+		       offset);
 	}
 	for (uint64_t i = 0; i < entries; i++) {
 		uint64_t at = i * 4 % sizeof(bytes), value;

@@ -277,7 +277,8 @@ static bool compare_skip(const struct comparison *c, uint64_t offset, uint64_t *
 
 		if (have == 0)
 			continue;
-		if (vhd_get_extent(c->image[i], offset, have < *length ? have : *length, &e) || e.data)
+		if (vhd_get_extent(c->image[i], offset, have < *length ? have : *length, &e) ||
+		    e.data)
 			return false;
 		if (e.length < have)
 			*length = e.length;

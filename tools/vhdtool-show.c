@@ -205,7 +205,8 @@ int tool_check(const struct tool_options *o, char **arguments)
 	if (!ret) {
 		ret = blocks_check(image, &data);
 		if (ret)
-			snprintf(err.text, sizeof(err.text), "%s: %s", arguments[0], strerror(-ret));
+			snprintf(err.text, sizeof(err.text), "%s: %s", arguments[0],
+				 strerror(-ret));
 		vhd_close(image);
 	}
 	if (o->json) {
@@ -220,7 +221,9 @@ int tool_check(const struct tool_options *o, char **arguments)
 		tool_fail("%s", err.text);
 	} else {
 		printf("%s: %s, %s of data\n", arguments[0],
-		       f.warnings == 0 ? "good" : o->repair ? "repaired" : "usable, see the warnings",
+		       f.warnings == 0 ? "good"
+		       : o->repair     ? "repaired"
+				       : "usable, see the warnings",
 		       tool_size_text(data, size, sizeof(size)));
 	}
 	if (ret)

@@ -66,8 +66,8 @@ struct vhd_io_ops {
 	/* Starts @io. Returns the result when it is finished at once: the
 	 * number of bytes read or written (short counts are fine, libvhd goes
 	 * on from there), 0 for the other operations, or -errno; EINTR and
-	 * EAGAIN are the adapter's to repeat. Returns -EINPROGRESS when io->done() will be called later. @opaque is what
-	 * was given to vhd_queue_new(). */
+	 * EAGAIN are the adapter's to repeat. Returns -EINPROGRESS when io->done() will be called
+	 * later. @opaque is what was given to vhd_queue_new(). */
 	int (*submit)(void *opaque, struct vhd_io *io);
 };
 

@@ -112,8 +112,8 @@ struct vhd_open_options {
 #define VHD_OPEN_OPTIONS_INIT { .size = sizeof(struct vhd_open_options) }
 
 /* Opens the image at @path, and all its parents, those read-only; *@image is the
- * caller's, for vhd_close(). @options may be NULL: any format, for writing. A regular file or a block
- * device; a dynamic VHD on a block device can be read only.
+ * caller's, for vhd_close(). @options may be NULL: any format, for writing. A regular file or a
+ * block device; a dynamic VHD on a block device can be read only.
  *
  * -EAGAIN: another process has the image open (exclusive against shared or
  * exclusive open file description locks on the whole file).

@@ -80,7 +80,8 @@ static struct bytes base, crashed;
 static void fail(const struct test *t, const char *what, int point)
 {
 	printf("seed %u (%s %s): %s at point %d of %d; image left in %s\n", t->seed,
-	       vhd_format_name(t->format), vhd_type_name(t->type), what, point, t->log_count, t->file.dir);
+	       vhd_format_name(t->format), vhd_type_name(t->type), what, point, t->log_count,
+	       t->file.dir);
 	exit(1);
 }
 
@@ -124,7 +125,8 @@ static void record(struct test *t, const struct vhd_io *io, int result)
 		for (int i = 0; i < io->niov && at < e->length; i++) {
 			size_t n = io->iov[i].iov_len;
 
-			memcpy(e->data + at, io->iov[i].iov_base, n < e->length - at ? n : e->length - at);
+			memcpy(e->data + at, io->iov[i].iov_base,
+			       n < e->length - at ? n : e->length - at);
 			at += n;
 		}
 	}

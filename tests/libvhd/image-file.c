@@ -22,7 +22,8 @@ void image_file_init(struct image_file *f)
 {
 	const char *base = getenv("TMPDIR");
 
-	snprintf(f->dir, sizeof(f->dir), "%s/vhd-test.XXXXXX", base && strlen(base) < 40 ? base : "/tmp");
+	snprintf(f->dir, sizeof(f->dir), "%s/vhd-test.XXXXXX",
+		 base && strlen(base) < 40 ? base : "/tmp");
 	need(mkdtemp(f->dir) != NULL, "mkdtemp");
 	snprintf(f->path, sizeof(f->path), "%s/image", f->dir);
 }

@@ -301,7 +301,8 @@ int main(int argc, char **argv)
 
 	if (system("qemu-img --version >/dev/null 2>&1 && qemu-io --version >/dev/null 2>&1 && "
 		   "vhdiinfo -V >/dev/null 2>&1") != 0) {
-		printf("skipped: needs qemu-img, qemu-io (qemu-utils) and vhdiinfo (libvhdi-utils)\n");
+		printf(
+		    "skipped: needs qemu-img, qemu-io (qemu-utils) and vhdiinfo (libvhdi-utils)\n");
 		return 77;
 	}
 	for (unsigned i = 0; i < count; i++)

@@ -110,9 +110,9 @@ Test(open, refuses_each_corruption_by_name)
 			image_file_put_header(&f, HEADER, rows[i].field, rows[i].value,
 					      rows[i].size);
 		} else {
-			uint8_t entry[4] = { (uint8_t)(rows[i].value >> 24),
-					     (uint8_t)(rows[i].value >> 16),
-					     (uint8_t)(rows[i].value >> 8), (uint8_t)rows[i].value };
+			uint8_t entry[4] = {(uint8_t)(rows[i].value >> 24),
+					    (uint8_t)(rows[i].value >> 16),
+					    (uint8_t)(rows[i].value >> 8), (uint8_t)rows[i].value};
 
 			image_file_write(&f, entry, 4, BAT + rows[i].field);
 		}
@@ -139,7 +139,8 @@ Test(open, refuses_a_file_cut_anywhere)
 		image_file_truncate(&f, cut);
 		options.flags = VHD_OPEN_READ_ONLY;
 		ret = vhd_open(f.path, &options, &image, &err);
-		cr_expect_eq(ret, VHD_FAULT_BAT_ENTRY, "cut to %llu: %d", (unsigned long long)cut, ret);
+		cr_expect_eq(ret, VHD_FAULT_BAT_ENTRY, "cut to %llu: %d", (unsigned long long)cut,
+			     ret);
 	}
 	for (uint64_t cut = 4096; cut > 0; cut -= 512) {
 		int want = cut >= 2048 ? VHD_FAULT_BAT_ENTRY :

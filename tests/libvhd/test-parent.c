@@ -225,7 +225,8 @@ Test(parent, in_a_loop_is_refused)
 	struct chain c;
 
 	chain_init(&c, VHD_TYPE_DYNAMIC);
-	expect_open(c.path[3], VHD_OPEN_ANY_PARENT, c.path[3], NULL, VHD_FAULT_CHAIN_LOOP, "itself");
+	expect_open(c.path[3], VHD_OPEN_ANY_PARENT, c.path[3], NULL, VHD_FAULT_CHAIN_LOOP,
+		    "itself");
 	/* b -> a, and a becomes a link to d -> c -> b. */
 	unlink(c.path[0]);
 	cr_assert_eq(symlink(c.path[3], c.path[0]), 0);
@@ -305,7 +306,8 @@ Test(utf16, goes_both_ways)
 	cr_expect_arr_eq(bytes, "a\0\xdf\0\xac\x20\x3d\xd8\xbe\xdc", 10);
 	cr_expect_str_eq(back, text);
 	free(back);
-	cr_expect_null(vhd_utf16_decode((const uint8_t *)"\x3d\xd8x\0", 4, UTF16_LE), "half a pair");
+	cr_expect_null(vhd_utf16_decode((const uint8_t *)"\x3d\xd8x\0", 4, UTF16_LE),
+		       "half a pair");
 	cr_expect_null(vhd_utf16_decode((const uint8_t *)"\x3d\xd8", 2, UTF16_LE), "cut pair");
 	cr_expect_null(vhd_utf16_decode((const uint8_t *)"\xdc\x01", 2, UTF16_BE), "second half");
 	cr_expect_null(vhd_utf16_decode(bytes, 0, UTF16_LE), "empty");

@@ -115,7 +115,8 @@ static int request_go(struct fixture *x, struct vhd_request *r)
 static int rw(struct fixture *x, enum vhd_op op, void *buf, size_t length, uint64_t offset)
 {
 	struct iovec iov = { buf, length };
-	struct vhd_request r = { .op = op, .niov = 1, .iov = &iov, .offset = offset, .length = length };
+	struct vhd_request r = {
+	    .op = op, .niov = 1, .iov = &iov, .offset = offset, .length = length};
 
 	return request_go(x, &r);
 }
@@ -333,7 +334,8 @@ Test(request, makes_zeros_of_what_is_there)
 		}
 		cr_expect_eq(rw(&x, VHD_OP_READ, in, sizeof(in), 0), 0);
 		for (size_t i = 0; i < sizeof(in); i++)
-			cr_assert_eq(in[i], i < 512 || i >= sizeof(in) - 512 ? 'x' : 0, "at %zu", i);
+			cr_assert_eq(in[i], i < 512 || i >= sizeof(in) - 512 ? 'x' : 0, "at %zu",
+				     i);
 		fixture_fini(&x);
 	}
 }

@@ -22,7 +22,8 @@ Test(crc32c, has_its_check_value_both_ways)
 	for (size_t i = 0; i < sizeof(bytes); i++)
 		bytes[i] = (uint8_t)(i * i + 3 * i);
 	for (size_t n = 0; n < sizeof(bytes); n += 13)
-		cr_expect_eq(vhd_crc32c(7, bytes + 3, n - n % 2), vhd_crc32c_plain(7, bytes + 3, n - n % 2));
+		cr_expect_eq(vhd_crc32c(7, bytes + 3, n - n % 2),
+			     vhd_crc32c_plain(7, bytes + 3, n - n % 2));
 }
 
 static void header_put(uint8_t *bytes, uint64_t sequence, uint16_t version)
@@ -348,7 +349,7 @@ static void file_make_dirty(struct image_file *f, uint64_t entry)
 	static uint8_t page[4096], log[8192], header[4096];
 	const uint8_t *contents = page;
 	uint64_t offset = BAT;
-	struct vhdx_header h = { .version = 1, .log_length = MIB, .log_offset = MIB, .sequence = 99 };
+	struct vhdx_header h = {.version = 1, .log_length = MIB, .log_offset = MIB, .sequence = 99};
 	struct vhdx_log_entry e = {
 		.sequence = 5,
 		.guid = h.log_guid,
