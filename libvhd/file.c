@@ -5,23 +5,34 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { DIRECT_ALIGN = 4096 };
+enum { DIRECT_ALIGN = 4096, LOCK_TRIES = 50, LOCK_WAIT_NS = 10000000 };
 
 /* Whole-file lock of the open file description: it lives until the last
  * descriptor is closed and keeps out other processes as well as a second
- * vhd_open() in this one. */
+ * vhd_open() in this one.
+ *
+ * The kernel may let go of a killed process's io_uring, and of the files its
+ * requests held, a little after the process is gone: whoever starts anew at once
+ * must not be told that the image is in use. */
 static int file_lock(int fd, bool read_only)
 {
+	const struct timespec wait = { .tv_nsec = LOCK_WAIT_NS };
 	struct flock lock = {
 		.l_type = read_only ? F_RDLCK : F_WRLCK,
 		.l_whence = SEEK_SET,
 	};
 
-	if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
-		return 0;
-	return errno == EACCES ? -EAGAIN : -errno;
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (fcntl(fd, F_OFD_SETLK, &lock) == 0)
+			return 0;
+		if (errno != EACCES && errno != EAGAIN)
+			return -errno;
+		nanosleep(&wait, NULL);
+	}
+	return -EAGAIN;
 }
 
 static int file_check_kind(const struct open_context *ctx, int fd, uint32_t *flags)

@@ -16,7 +16,7 @@
 
 static void life_is_complete(uint32_t host_spin, uint32_t guest_spin)
 {
-	pid_t host = echo_host_start(socket_path(), host_spin, 4);
+	pid_t host = test_host_start(&echo_device, host_spin, 4);
 	struct vmbus_shm_usage usage;
 	struct echo_guest guest;
 	struct stat st;
@@ -35,7 +35,7 @@ static void life_is_complete(uint32_t host_spin, uint32_t guest_spin)
 	CHECK(vmbus_shm_guest_gone(guest.shm) == NULL);
 	CHECK(echo_guest_close(&guest) == 0);
 	echo_guest_free(&guest);
-	CHECK(echo_host_stop(host) == 0);
+	CHECK(test_host_stop(host) == 0);
 	CHECK(stat(socket_path(), &st) != 0 && errno == ENOENT);
 }
 
@@ -56,7 +56,7 @@ static pid_t guest_fork(uint64_t count, unsigned int depth)
 
 static void several_guests_are_served_at_once(void)
 {
-	pid_t host = echo_host_start(socket_path(), 50, 4), guests[4];
+	pid_t host = test_host_start(&echo_device, 50, 4), guests[4];
 	struct echo_guest fifth;
 	int status;
 
@@ -73,13 +73,13 @@ static void several_guests_are_served_at_once(void)
 		guests[i] = guest_fork(5000, 8);
 	for (int i = 0; i < 4; i++)
 		CHECK(waitpid(guests[i], &status, 0) == guests[i] && status == 0);
-	CHECK(echo_host_stop(host) == 0);
+	CHECK(test_host_stop(host) == 0);
 }
 
 /* At any moment: while it connects, opens, or is in the middle of its packets. */
 static void killed_guests_cost_the_host_nothing(void)
 {
-	pid_t host = echo_host_start(socket_path(), 50, 8);
+	pid_t host = test_host_start(&echo_device, 50, 8);
 	unsigned int seed = 1;
 	int status;
 
@@ -93,12 +93,12 @@ static void killed_guests_cost_the_host_nothing(void)
 	}
 	CHECK(waitpid(guest_fork(1000, 16), &status, 0) > 0 && status == 0);
 	CHECK(waitpid(host, &status, WNOHANG) == 0);
-	CHECK(echo_host_stop(host) == 0);
+	CHECK(test_host_stop(host) == 0);
 }
 
 static void a_killed_host_is_noticed(uint32_t guest_spin)
 {
-	pid_t host = echo_host_start(socket_path(), 50, 8), killer;
+	pid_t host = test_host_start(&echo_device, 50, 8), killer;
 	struct echo_guest guest, late;
 	int status;
 
@@ -118,15 +118,15 @@ static void a_killed_host_is_noticed(uint32_t guest_spin)
 
 	/* its socket is stale: nobody listens, and the next host replaces it */
 	CHECK(echo_guest_connect(&late, socket_path(), 0) == -ECONNREFUSED);
-	host = echo_host_start(socket_path(), 50, 8);
+	host = test_host_start(&echo_device, 50, 8);
 	CHECK(waitpid(guest_fork(10, 1), &status, 0) > 0 && status == 0);
-	CHECK(echo_host_stop(host) == 0);
+	CHECK(test_host_stop(host) == 0);
 	CHECK(echo_guest_connect(&late, socket_path(), 0) == -ENOENT);
 }
 
 static void a_host_that_stops_tells_its_guests(void)
 {
-	pid_t host = echo_host_start(socket_path(), 50, 8), killer;
+	pid_t host = test_host_start(&echo_device, 50, 8), killer;
 	struct echo_guest guest;
 	int status;
 
@@ -149,7 +149,7 @@ static void a_path_in_use_is_left_alone(void)
 {
 	struct vmbus_shm_host_ops ops = {.size = sizeof(ops)};
 	struct vmbus_shm_host_config config = VMBUS_SHM_HOST_CONFIG_INIT;
-	pid_t host = echo_host_start(socket_path(), 0, 4);
+	pid_t host = test_host_start(&echo_device, 0, 4);
 	struct vmbus_shm_host *other = NULL;
 	struct vmbus_error err;
 	struct vmbus_loop *loop;
@@ -172,7 +172,7 @@ static void a_path_in_use_is_left_alone(void)
 	CHECK(vmbus_shm_host_new(&config, &other, &err) == -ENOENT);
 	vmbus_loop_free(loop);
 	CHECK(waitpid(guest_fork(10, 1), &status, 0) > 0 && status == 0);
-	CHECK(echo_host_stop(host) == 0);
+	CHECK(test_host_stop(host) == 0);
 	unlink(file);
 	close(fd);
 }

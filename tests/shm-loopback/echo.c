@@ -1,52 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#define _GNU_SOURCE
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/signalfd.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "echo.h"
 
 #define WAIT_MS 10000
 #define PAYLOAD 64u
-
-void check_that(bool ok, const char *what, const char *file, int line)
-{
-	if (ok)
-		return;
-	fprintf(stderr, "%s:%d: failed: %s\n", file, line, what);
-	exit(1);
-}
-
-static char socket_dir[] = "/tmp/vmbus-shm-test-XXXXXX";
-static char socket_name[64];
-static pid_t socket_owner;
-
-static void socket_remove(void)
-{
-	if (getpid() != socket_owner)
-		return;
-	unlink(socket_name);
-	rmdir(socket_dir);
-}
-
-const char *socket_path(void)
-{
-	if (!socket_owner) {
-		CHECK(mkdtemp(socket_dir));
-		socket_owner = getpid();
-		atexit(socket_remove);
-		snprintf(socket_name, sizeof(socket_name), "%s/bus", socket_dir);
-	}
-	return socket_name;
-}
 
 /* -- Host ----------------------------------------------------------------- */
 
@@ -55,8 +15,6 @@ struct echo_device { /* of a guest */
 	unsigned int opened, closed;
 };
 
-static struct vmbus_loop *loop;
-static struct vmbus_shm_host *host;
 static int devices; /* that exist */
 
 static int device_open(void *opaque, struct vmbus_channel *channel)
@@ -123,7 +81,7 @@ static void device_released(void *opaque, struct vmbus_channel *channel)
 	devices--;
 }
 
-static int guest_connected(void *opaque, struct vmbus_shm_peer *peer, void **user)
+static int echo_connected(void *opaque, struct vmbus_shm_peer *peer, void **user)
 {
 	static const struct vmbus_channel_ops ops = {
 		.size = sizeof(ops),
@@ -148,115 +106,23 @@ static int guest_connected(void *opaque, struct vmbus_shm_peer *peer, void **use
 	return 0;
 }
 
-static void guest_disconnected(void *opaque, struct vmbus_shm_peer *peer, void *user, const char *reason)
+static void echo_disconnected(void *opaque, struct vmbus_shm_peer *peer, void *user, const char *reason)
 {
 	(void)opaque, (void)peer, (void)user;
 	CHECK(reason && *reason);
 	CHECK(!((struct echo_device *)user)->open);
 }
 
-static void host_log(void *opaque, const char *line)
+static void echo_end(void)
 {
-	(void)opaque;
-	if (getenv("VERBOSE"))
-		fprintf(stderr, "host: %s\n", line);
-}
-
-static void host_stopped(void *opaque)
-{
-	(void)opaque;
-	vmbus_loop_stop(loop);
-}
-
-static void signal_came(struct vmbus_watch *watch, uint32_t events)
-{
-	struct signalfd_siginfo info;
-
-	(void)events;
-	CHECK(read(watch->fd, &info, sizeof(info)) == (ssize_t)sizeof(info));
-	vmbus_loop_unwatch(loop, watch, NULL);
-	vmbus_shm_host_stop(host, host_stopped, NULL);
-}
-
-static int fds_open(void)
-{
-	int count = 0;
-
-	for (int fd = 0; fd < 1024; fd++)
-		count += fcntl(fd, F_GETFD) >= 0;
-	return count;
-}
-
-static void host_run(const char *path, uint32_t spin_us, uint32_t max_guests, int ready)
-{
-	static const struct vmbus_shm_host_ops ops = {
-		.size = sizeof(ops),
-		.connected = guest_connected,
-		.disconnected = guest_disconnected,
-		.log = host_log,
-	};
-	struct vmbus_shm_host_config config = VMBUS_SHM_HOST_CONFIG_INIT;
-	struct vmbus_loop_config loop_config = VMBUS_LOOP_CONFIG_INIT;
-	struct vmbus_watch watch = {.ready = signal_came, .events = POLLIN};
-	struct vmbus_error err;
-	sigset_t term;
-	int fds = fds_open();
-
-	loop_config.spin_us = spin_us;
-	CHECK(vmbus_loop_new(&loop_config, &loop, &err) == 0);
-	sigemptyset(&term);
-	sigaddset(&term, SIGTERM);
-	sigprocmask(SIG_BLOCK, &term, NULL);
-	watch.fd = signalfd(-1, &term, SFD_CLOEXEC);
-	CHECK(watch.fd >= 0 && vmbus_loop_watch(loop, &watch) == 0);
-
-	config.socket_path = path;
-	config.loop = loop;
-	config.ops = &ops;
-	config.max_guests = max_guests;
-	config.max_memory = 64u << 20;
-	CHECK(vmbus_shm_host_new(&config, &host, &err) == 0);
-	CHECK(write(ready, "r", 1) == 1);
-	close(ready);
-	CHECK(vmbus_loop_run(loop) == 0);
-
-	vmbus_shm_host_free(host);
-	CHECK(vmbus_loop_step(loop, 0) >= 0);
-	vmbus_loop_free(loop);
-	close(watch.fd);
 	CHECK(devices == 0);
-	CHECK(fds_open() == fds - 1); /* @ready */
-	exit(0);
 }
 
-pid_t echo_host_start(const char *path, uint32_t spin_us, uint32_t max_guests)
-{
-	int ready[2];
-	char byte;
-	pid_t pid;
-
-	CHECK(pipe(ready) == 0);
-	pid = fork();
-	CHECK(pid >= 0);
-	if (pid == 0) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(ready[0]);
-		host_run(path, spin_us, max_guests, ready[1]);
-	}
-	close(ready[1]);
-	CHECK(read(ready[0], &byte, 1) == 1);
-	close(ready[0]);
-	return pid;
-}
-
-int echo_host_stop(pid_t pid)
-{
-	int status;
-
-	CHECK(kill(pid, SIGTERM) == 0);
-	CHECK(waitpid(pid, &status, 0) == pid);
-	return status;
-}
+const struct test_device echo_device = {
+	.connected = echo_connected,
+	.disconnected = echo_disconnected,
+	.end = echo_end,
+};
 
 /* -- Guest ---------------------------------------------------------------- */
 
@@ -320,7 +186,7 @@ static const struct vmbus_guest_ops bus_ops = {
 	.unloaded = bus_unloaded,
 };
 
-static int answer_waits(struct echo_guest *guest, const struct vmbus_shm_wait *wait)
+int echo_guest_wait(struct echo_guest *guest, const struct vmbus_shm_wait *wait)
 {
 	uint8_t message[VMBUS_MESSAGE_MAX];
 	size_t len;
@@ -336,11 +202,17 @@ static int answer_waits(struct echo_guest *guest, const struct vmbus_shm_wait *w
 static int answer_until(struct echo_guest *guest, int r, const bool *done)
 {
 	while (!r && !*done)
-		r = answer_waits(guest, NULL);
+		r = echo_guest_wait(guest, NULL);
 	return r;
 }
 
 int echo_guest_connect(struct echo_guest *guest, const char *path, uint32_t spin_us)
+{
+	return echo_guest_connect_with(guest, path, spin_us, 1u << 20);
+}
+
+int echo_guest_connect_with(struct echo_guest *guest, const char *path, uint32_t spin_us,
+			    uint64_t memory)
 {
 	struct vmbus_shm_guest_config config = VMBUS_SHM_GUEST_CONFIG_INIT;
 	struct vmbus_guest_config bus = VMBUS_GUEST_CONFIG_INIT;
@@ -349,7 +221,7 @@ int echo_guest_connect(struct echo_guest *guest, const char *path, uint32_t spin
 
 	memset(guest, 0, sizeof(*guest));
 	config.socket_path = path;
-	config.memory = 1u << 20;
+	config.memory = memory;
 	config.spin_us = spin_us;
 	r = vmbus_shm_guest_new(&config, &guest->shm, &err);
 	if (r)
@@ -362,7 +234,7 @@ int echo_guest_connect(struct echo_guest *guest, const char *path, uint32_t spin
 	if (!r)
 		r = vmbus_guest_connect(&guest->bus);
 	while (!r && !guest->version)
-		r = answer_waits(guest, NULL);
+		r = echo_guest_wait(guest, NULL);
 	return r;
 }
 
@@ -372,13 +244,14 @@ int echo_guest_open(struct echo_guest *guest)
 	int r = answer_until(guest, vmbus_guest_request_offers(&guest->bus), &guest->all_offered);
 
 	if (!r)
-		r = vmbus_shm_guest_alloc(guest->shm, 16, guest->pfns);
+		r = vmbus_shm_guest_alloc(guest->shm, 2 * RING_PAGES, guest->pfns);
 	if (!r)
-		r = vmbus_shm_guest_map_ring(guest->shm, guest->pfns, 8, &guest->upstream);
+		r = vmbus_shm_guest_map_ring(guest->shm, guest->pfns, RING_PAGES, &guest->upstream);
 	if (!r)
-		r = vmbus_shm_guest_map_ring(guest->shm, guest->pfns + 8, 8, &guest->downstream);
+		r = vmbus_shm_guest_map_ring(guest->shm, guest->pfns + RING_PAGES, RING_PAGES, &guest->downstream);
 	if (!r)
-		r = vmbus_guest_gpadl_create(guest->echo, guest->pfns, 0, 16 * VMBUS_PAGE_SIZE, &gpadl);
+		r = vmbus_guest_gpadl_create(guest->echo, guest->pfns, 0, 2 * RING_PAGES * VMBUS_PAGE_SIZE,
+					     &gpadl);
 	r = answer_until(guest, r, &guest->gpadl_created);
 	if (r || guest->gpadl_status)
 		return r ? r : -EIO;
@@ -437,7 +310,7 @@ int echo_guest_run(struct echo_guest *guest, uint64_t count, unsigned int depth)
 		before = guest->received;
 		answers_take(guest);
 		if (guest->received == before)
-			r = answer_waits(guest, &wait);
+			r = echo_guest_wait(guest, &wait);
 	}
 	return r;
 }

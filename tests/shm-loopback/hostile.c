@@ -391,7 +391,7 @@ int main(void)
 	int silent[3];
 
 	alarm(60);
-	host = echo_host_start(socket_path(), 50, 6);
+	host = test_host_start(&echo_device, 50, 6);
 	silent_peers_do_not_keep_others_out(silent);
 	hellos();
 	requests();
@@ -401,6 +401,6 @@ int main(void)
 	a_full_doorbell_does_not_block_the_host();
 	good_guest_is_served();
 	CHECK(turned_away(silent[0], "say hello")); /* after five seconds */
-	CHECK(echo_host_stop(host) == 0);
+	CHECK(test_host_stop(host) == 0);
 	return 0;
 }
