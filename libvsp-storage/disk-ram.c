@@ -8,6 +8,9 @@
 #include <vmbus/guid.h>
 #include <vsp/block.h>
 
+#define RAM_PAGE 4096u
+#define RAM_GIVE_BACK (64u << 10)
+
 struct ram_disk {
 	uint8_t *data;
 	uint64_t size;
@@ -52,6 +55,22 @@ static void ram_copy(uint8_t *at, const struct vsp_block_request *r)
 	}
 }
 
+/* Large ranges are given back to the system: they read as zeros, and cost nothing again. */
+static void ram_zero(uint8_t *at, uint64_t len)
+{
+	uint64_t head = -(uintptr_t)at % RAM_PAGE, middle;
+
+	if (len < RAM_GIVE_BACK) {
+		memset(at, 0, len);
+		return;
+	}
+	middle = (len - head) & ~(uint64_t)(RAM_PAGE - 1);
+	memset(at, 0, head);
+	if (madvise(at + head, middle, MADV_DONTNEED))
+		memset(at + head, 0, middle);
+	memset(at + head + middle, 0, len - head - middle);
+}
+
 static int ram_submit(void *queue, struct vsp_block_request *r)
 {
 	const struct ram_disk *ram = queue;
@@ -63,7 +82,7 @@ static int ram_submit(void *queue, struct vsp_block_request *r)
 	if (r->op == VSP_BLOCK_READ || r->op == VSP_BLOCK_WRITE)
 		ram_copy(ram->data + r->offset, r);
 	else
-		memset(ram->data + r->offset, 0, r->len);
+		ram_zero(ram->data + r->offset, r->len);
 	return 0;
 }
 
@@ -96,8 +115,8 @@ int vsp_disk_ram(uint64_t size, struct vsp_disk **disk)
 		return -ENOMEM;
 	ram->size = size;
 	ram->id = vmbus_guid_random();
-	ram->data = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-			 -1, 0);
+	ram->data = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (ram->data == MAP_FAILED) {
 		free(ram);
 		return -ENOMEM;

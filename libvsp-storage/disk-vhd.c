@@ -25,18 +25,32 @@ struct image_queue {
 struct image_request {
 	struct vhd_request vhd;
 	struct vmbus_io io;
+	struct vmbus_loop *loop;
 	struct vhd_io *waiting;
 };
 _Static_assert(sizeof(struct image_request) <= VSP_BLOCK_REQUEST_MAX, "see vsp/block.h");
 
 /* -- File I/O: libvhd to the loop ----------------------------------------- */
 
+/* An I/O that was interrupted is begun again. */
+static int io_start(struct image_request *r)
+{
+	int64_t result;
+
+	do {
+		result = vmbus_loop_submit(r->loop, &r->io);
+	} while (result == -EINTR);
+	return (int)result;
+}
+
 static void io_done(struct vmbus_io *io, int64_t result)
 {
 	struct image_request *r =
 		(struct image_request *)((char *)io - offsetof(struct image_request, io));
+	int ret = result == -EINTR ? io_start(r) : (int)result;
 
-	r->waiting->done(r->waiting, (int)result);
+	if (ret != -EINPROGRESS)
+		r->waiting->done(r->waiting, ret);
 }
 
 static int io_submit(void *opaque, struct vhd_io *vio)
@@ -62,7 +76,8 @@ static int io_submit(void *opaque, struct vhd_io *vio)
 		.len = vio->length,
 		.done = io_done,
 	};
-	return (int)vmbus_loop_submit(q->loop, &r->io);
+	r->loop = q->loop;
+	return io_start(r);
 }
 
 static const struct vhd_io_ops loop_io = {.size = sizeof(loop_io), .submit = io_submit};
@@ -100,9 +115,12 @@ static int image_queue_new(void *disk, struct vmbus_loop *loop, void **queue)
 {
 	struct vhd_image *image = ((struct image_disk *)disk)->image;
 	uint32_t count = vhd_get_file_count(image);
-	struct image_queue *q = calloc(1, sizeof(*q) + count * sizeof(q->files[0]));
+	struct image_queue *q;
 	int ret;
 
+	if (!loop)
+		return -EINVAL;
+	q = calloc(1, sizeof(*q) + count * sizeof(q->files[0]));
 	if (!q)
 		return -ENOMEM;
 	q->loop = loop;
@@ -208,7 +226,8 @@ int vsp_disk_open(const char *path, const struct vsp_disk_options *options, stru
 	if (!options)
 		options = &none;
 	if (format_parse(options->format, &open.format))
-		return vmbus_error_set(err, -EINVAL, "%s: unknown format '%s' (auto, raw, vhd, vhdx)",
+		return vmbus_error_set(err, -EINVAL,
+				       "%s: unknown format '%s' (auto, raw, vhd, vhdx)",
 				       path, options->format);
 	if (options->read_only)
 		open.flags |= VHD_OPEN_READ_ONLY;

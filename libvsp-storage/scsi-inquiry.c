@@ -104,8 +104,8 @@ static uint32_t vpd_paging_extent(const struct vsp_block_info *disk, uint8_t *pa
 
 static uint32_t vpd_virtual_device(const struct vsp_block_info *disk, uint8_t *page)
 {
-	static const struct vmbus_guid signature =
-		VMBUS_GUID(0x89a98f15, 0xc928, 0x4d8b, 0x94, 0xcd, 0xef, 0x51, 0xfa, 0xa9, 0x9d, 0x33);
+	static const struct vmbus_guid signature = VMBUS_GUID(
+	    0x89a98f15, 0xc928, 0x4d8b, 0x94, 0xcd, 0xef, 0x51, 0xfa, 0xa9, 0x9d, 0x33);
 
 	page[4] = 1;
 	page[5] = disk->can_unmap && disk->unmap_zeroes;

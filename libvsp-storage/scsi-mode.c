@@ -96,7 +96,8 @@ static enum scsi_sense pages_check(const uint8_t *list, uint32_t len)
 
 enum scsi_step vsp_scsi_mode_select(struct scsi_command *cmd)
 {
-	bool ten = cmd->cdb[0] == SCSI_MODE_SELECT_10, pf = cmd->cdb[1] & 0x10, sp = cmd->cdb[1] & 0x01;
+	bool ten = cmd->cdb[0] == SCSI_MODE_SELECT_10, pf = cmd->cdb[1] & 0x10,
+	     sp = cmd->cdb[1] & 0x01;
 	uint32_t list = vsp_scsi_wants(cmd->cdb), skip = ten ? 8 : 4;
 	enum scsi_sense sense;
 

@@ -89,7 +89,8 @@ enum scsi_step vsp_scsi_write_same(struct scsi_command *cmd)
 		memset(cmd->data, 0, block);
 	if (!all_zero(cmd->data, block))
 		return same_write(cmd);
-	cmd->op = (cmd->cdb[1] & UNMAP) && cmd->disk->unmap_zeroes ? VSP_BLOCK_UNMAP : VSP_BLOCK_ZERO;
+	cmd->op = (cmd->cdb[1] & UNMAP) && cmd->disk->unmap_zeroes ? VSP_BLOCK_UNMAP
+								   : VSP_BLOCK_ZERO;
 	cmd->next = zero_next;
 	return SCSI_BLOCK;
 }

@@ -20,9 +20,10 @@ static int pool_new(struct storage_channel *sc, uint32_t depth, uint32_t max_tra
 	size_t each;
 	uint8_t *p;
 
-	sc->packet_max = (uint32_t)(sizeof(struct vmbus_packet_descriptor) +
-				    sizeof(struct vmbus_gpa_direct) + sizeof(struct vmbus_gpa_range) +
-				    pages * sizeof(uint64_t) + PAYLOAD_MAX);
+	sc->packet_max =
+	    (uint32_t)(sizeof(struct vmbus_packet_descriptor) +
+		       sizeof(struct vmbus_gpa_direct) + sizeof(struct vmbus_gpa_range) +
+		       pages * sizeof(uint64_t) + PAYLOAD_MAX);
 	/* a packet can hold no more page numbers than this */
 	sc->iov_max = sc->packet_max / (uint32_t)sizeof(uint64_t);
 	each = VSP_BLOCK_REQUEST_MAX + ALIGN16(sc->iov_max * sizeof(struct iovec)) + SCSI_DATA_MAX +
@@ -355,7 +356,8 @@ static void offer_fill(struct vmbus_offer *offer, const struct vsp_storage_confi
 
 	offer->flags = VMBUS_OFFER_ENUMERATE;
 	offer->interface_id = scsi;
-	offer->instance_id = vmbus_guid_equal(config->instance_id, none) ? scsi : config->instance_id;
+	offer->instance_id =
+	    vmbus_guid_equal(config->instance_id, none) ? scsi : config->instance_id;
 	if (config->ide)
 		offer_ide(offer, config);
 }

@@ -86,21 +86,23 @@ static const struct storvsp_row {
 	bool any_channel;  /* else on the primary alone */
 	storvsp_handler *handle; /* NULL: an SRB */
 } rows[VSP_STORVSP_OPERATION_COUNT] = {
-	[VSP_STORVSP_EXECUTE_SRB] = {"EXECUTE_SRB", SIZE_SRB, IN(STORVSP_READY), true, NULL},
-	[VSP_STORVSP_RESET_LUN] = {"RESET_LUN", SIZE_HEADER, IN(STORVSP_READY), true, reset},
-	[VSP_STORVSP_RESET_ADAPTER] = {"RESET_ADAPTER", SIZE_HEADER, IN(STORVSP_READY), true, reset},
-	[VSP_STORVSP_RESET_BUS] = {"RESET_BUS", SIZE_HEADER, IN(STORVSP_READY), true, reset},
-	[VSP_STORVSP_BEGIN_INITIALIZATION] = {"BEGIN_INITIALIZATION", SIZE_HEADER,
-					      IN(STORVSP_BEGIN), false, begin},
-	[VSP_STORVSP_END_INITIALIZATION] = {"END_INITIALIZATION", SIZE_HEADER, IN(STORVSP_END),
-					    false, end},
-	[VSP_STORVSP_QUERY_VERSION] = {"QUERY_VERSION",
-				       SIZE_HEADER + sizeof(struct vsp_storvsp_version),
-				       IN(STORVSP_VERSION), false, query_version},
-	[VSP_STORVSP_QUERY_PROPERTIES] = {"QUERY_PROPERTIES", SIZE_HEADER, IN(STORVSP_PROPERTIES),
-					  false, query_properties},
-	[VSP_STORVSP_CREATE_SUB_CHANNELS] = {"CREATE_SUB_CHANNELS", SIZE_HEADER + sizeof(uint16_t),
-					     READY_OR_END, false, create_sub_channels},
+    [VSP_STORVSP_EXECUTE_SRB] = {"EXECUTE_SRB", SIZE_SRB, IN(STORVSP_READY), true, NULL},
+    [VSP_STORVSP_RESET_LUN] = {"RESET_LUN", SIZE_HEADER, IN(STORVSP_READY), true, reset},
+    [VSP_STORVSP_RESET_ADAPTER] = {"RESET_ADAPTER", SIZE_HEADER, IN(STORVSP_READY), true,
+				   reset},
+    [VSP_STORVSP_RESET_BUS] = {"RESET_BUS", SIZE_HEADER, IN(STORVSP_READY), true, reset},
+    [VSP_STORVSP_BEGIN_INITIALIZATION] = {"BEGIN_INITIALIZATION", SIZE_HEADER,
+					  IN(STORVSP_BEGIN), false, begin},
+    [VSP_STORVSP_END_INITIALIZATION] = {"END_INITIALIZATION", SIZE_HEADER,
+					IN(STORVSP_END), false, end},
+    [VSP_STORVSP_QUERY_VERSION] = {"QUERY_VERSION",
+				   SIZE_HEADER + sizeof(struct vsp_storvsp_version),
+				   IN(STORVSP_VERSION), false, query_version},
+    [VSP_STORVSP_QUERY_PROPERTIES] = {"QUERY_PROPERTIES", SIZE_HEADER,
+				      IN(STORVSP_PROPERTIES), false, query_properties},
+    [VSP_STORVSP_CREATE_SUB_CHANNELS] = {"CREATE_SUB_CHANNELS",
+					 SIZE_HEADER + sizeof(uint16_t), READY_OR_END,
+					 false, create_sub_channels},
 };
 
 static bool message_answer(struct vsp_storvsp_packet *p, uint32_t status)

@@ -26,8 +26,9 @@ enum vsp_block_op {
 	VSP_BLOCK_READ,
 	VSP_BLOCK_WRITE,
 	VSP_BLOCK_FLUSH, /* everything answered before it is durable */
-	VSP_BLOCK_UNMAP, /* advisory; reads zeros afterwards if info.unmap_zeroes */
-	VSP_BLOCK_ZERO,  /* zeros, allocated or not */
+	VSP_BLOCK_UNMAP, /* a hint, whose failure the guest does not see; but with
+			  * info.unmap_zeroes the range reads as zeros afterwards, or it fails */
+	VSP_BLOCK_ZERO,  /* zeros, allocated or not. -EOPNOTSUPP: they are written instead */
 };
 
 struct vsp_block_request {
@@ -36,7 +37,8 @@ struct vsp_block_request {
 	uint64_t len;      /* bytes, likewise */
 	const struct iovec *iov; /* READ, WRITE: guest pages, exactly @len bytes; any alignment */
 	unsigned int iov_count;
-	/* 0 or -errno: -EIO, -ENOSPC, -EROFS, ... Called in the queue's thread. */
+	/* 0 or -errno: -EIO, -ENOSPC, -EROFS, ...; -ENOMEM, -EAGAIN: the guest tries again;
+	 * -ESHUTDOWN: the disk is gone. Called in the queue's thread. */
 	void (*done)(struct vsp_block_request *request, int result);
 	void *disk_data; /* ops->request_size bytes of the disk's own, 16-byte aligned */
 };
@@ -60,7 +62,8 @@ struct vsp_block_ops {
 
 	void (*get_info)(void *disk, struct vsp_block_info *info); /* any thread */
 
-	/* A queue for the calling thread, whose loop is @loop. Returns 0 or < 0. */
+	/* A queue for the calling thread, whose loop is @loop. Returns 0 or < 0: the guest
+	 * finds the disk busy. */
 	int (*queue_new)(void *disk, struct vmbus_loop *loop, void **queue);
 	void (*queue_free)(void *queue); /* nothing in flight */
 
@@ -92,8 +95,8 @@ struct vsp_disk_options {
 
 /* Opens an image file through libvhd (raw included). Returns 0, or < 0 with @err saying
  * what is wrong with which file. */
-VSP_API int vsp_disk_open(const char *path, const struct vsp_disk_options *options, struct vsp_disk **disk,
-			  struct vmbus_error *err) VMBUS_MUST_CHECK;
+VSP_API int vsp_disk_open(const char *path, const struct vsp_disk_options *options,
+			  struct vsp_disk **disk, struct vmbus_error *err) VMBUS_MUST_CHECK;
 
 /* A disk in memory, @size bytes of zeros. Returns 0; -EINVAL (not whole sectors);
  * -ENOMEM. */

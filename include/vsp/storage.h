@@ -32,8 +32,9 @@ struct vsp_storage_config {
 	bool ide;
 	uint8_t ide_channel, ide_device;
 
-	/* The loop of the thread that serves @channel, for the disks' I/O. Called in that
-	 * thread, at the channel's first service. */
+	/* The loop of the thread that serves @channel, for the disks' I/O; it must outlive
+	 * the channel's stop. Called in that thread, at the channel's first service. May be
+	 * NULL if no disk needs one (images do). */
 	struct vmbus_loop *(*loop_of)(void *opaque, struct vmbus_channel *channel);
 	void *opaque;
 };
@@ -43,8 +44,8 @@ struct vsp_storage_config {
 
 /* Makes the controller and offers its channel. Returns 0; -EINVAL; what
  * vmbus_server_offer() says. */
-VSP_API int vsp_storage_new(const struct vsp_storage_config *config, struct vsp_storage **storage)
-	VMBUS_MUST_CHECK;
+VSP_API int vsp_storage_new(const struct vsp_storage_config *config,
+			    struct vsp_storage **storage) VMBUS_MUST_CHECK;
 
 /* Revokes the offer; the controller is freed when the guest has let go, at the latest
  * with the server. @storage is dead to the caller after this. NULL is fine. */
@@ -52,7 +53,8 @@ VSP_API void vsp_storage_free(struct vsp_storage *storage);
 
 /* Adds or removes a disk at path 0, target 0, @lun; a running guest is told
  * (ENUMERATE_BUS). The LUN takes a reference on @disk. Requests that run on a removed
- * LUN are finished normally. Any thread. Return 0; -EINVAL; -EEXIST; -ENOENT; -ENOMEM. */
+ * LUN are finished normally; its disk is let go of when every channel was served once
+ * more, which it is soon. Any thread. Return 0; -EINVAL; -EEXIST; -ENOENT; -ENOMEM. */
 VSP_API int vsp_storage_add_disk(struct vsp_storage *storage, uint8_t lun, struct vsp_disk *disk)
 	VMBUS_MUST_CHECK;
 VSP_API int vsp_storage_remove_disk(struct vsp_storage *storage, uint8_t lun) VMBUS_MUST_CHECK;
@@ -67,7 +69,8 @@ struct vsp_storage_stats {
 	uint64_t bad_requests; /* malformed packets */
 };
 /* Sums over all channels. Any thread. */
-VSP_API void vsp_storage_get_stats(const struct vsp_storage *storage, struct vsp_storage_stats *stats);
+VSP_API void vsp_storage_get_stats(const struct vsp_storage *storage,
+				   struct vsp_storage_stats *stats);
 
 #ifdef __cplusplus
 }

@@ -36,7 +36,9 @@ static void step_check(const struct scsi_command *cmd)
 
 int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 {
-	struct vsp_block_info info = {.size = 1 << 20, .logical_sector = 512, .physical_sector = 4096,
+	struct vsp_block_info info = {.size = 1 << 20,
+				      .logical_sector = 512,
+				      .physical_sector = 4096,
 				      .unmap_granularity = 4096};
 	uint8_t *data = calloc(1, SCSI_DATA_MAX);
 	struct scsi_command cmd = {.disk = &info, .data = data};
@@ -58,7 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *input, size_t size)
 		need(++steps <= STEPS_MAX);
 		step = vsp_scsi_next(&cmd, input[16] & 64 && steps == 2 ? -EOPNOTSUPP : 0);
 	}
-	need(cmd.data_len <= cmd.buffer && cmd.data_len <= SCSI_DATA_MAX && cmd.moved <= cmd.buffer);
+	need(cmd.data_len <= cmd.buffer && cmd.data_len <= SCSI_DATA_MAX &&
+	     cmd.moved <= cmd.buffer);
 	need(cmd.data_len == 0 || (cmd.data_in && cmd.status == SCSI_GOOD));
 	need((cmd.sense == SCSI_SENSE_NONE) == (cmd.status != SCSI_CHECK_CONDITION));
 	if (cmd.cdb[0] == SCSI_INQUIRY)

@@ -180,7 +180,8 @@ static void line_map(struct harness *h, struct line *line, uint64_t pfn)
 			.size = (half - 1) * VMBUS_PAGE_SIZE,
 		};
 	}
-	MOCK_CHECK(vmbus_tx_init(&line->tx, &mem[0]) == 0 && vmbus_rx_init(&line->rx, &mem[1]) == 0);
+	MOCK_CHECK(vmbus_tx_init(&line->tx, &mem[0]) == 0 &&
+		   vmbus_rx_init(&line->rx, &mem[1]) == 0);
 }
 
 /* Before the host maps them: an open ring's indices are what lies there. */
@@ -310,9 +311,11 @@ void message_put(struct line *line, uint64_t id, const struct vsp_storvsp_packet
 	vmbus_tx_publish(&line->tx);
 }
 
-uint32_t message_exchange(struct harness *h, struct line *line, uint32_t operation, uint16_t argument)
+uint32_t message_exchange(struct harness *h, struct line *line, uint32_t operation,
+			  uint16_t argument)
 {
-	struct vsp_storvsp_packet p = {.operation = operation, .flags = VSP_STORVSP_FLAG_COMPLETION};
+	struct vsp_storvsp_packet p = {.operation = operation,
+				       .flags = VSP_STORVSP_FLAG_COMPLETION};
 
 	p.u.version.version = argument; /* the count of sub-channels lies there, too */
 	message_put(line, 0xfffffffffffffffdull, &p, sizeof(p));
@@ -381,10 +384,11 @@ struct answer srb_exchange(struct harness *h, struct line *line, const struct sr
 struct srb srb_rw(bool write, uint32_t lba, uint16_t blocks)
 {
 	return (struct srb){
-		.direction = write ? VSP_SRB_WRITE : VSP_SRB_READ,
-		.cdb = {write ? 0x2a : 0x28, 0, (uint8_t)(lba >> 24), (uint8_t)(lba >> 16),
-			(uint8_t)(lba >> 8), (uint8_t)lba, 0, (uint8_t)(blocks >> 8), (uint8_t)blocks},
-		.len = blocks * 512u,
-		.pfn = HARNESS_DATA_PFN,
+	    .direction = write ? VSP_SRB_WRITE : VSP_SRB_READ,
+	    .cdb = {write ? 0x2a : 0x28, 0, (uint8_t)(lba >> 24), (uint8_t)(lba >> 16),
+		    (uint8_t)(lba >> 8), (uint8_t)lba, 0, (uint8_t)(blocks >> 8),
+		    (uint8_t)blocks},
+	    .len = blocks * 512u,
+	    .pfn = HARNESS_DATA_PFN,
 	};
 }

@@ -89,7 +89,8 @@ struct answer answer_expect(struct line *line, uint64_t id);
 /* Puts a message of @len bytes and runs. */
 void message_put(struct line *line, uint64_t id, const struct vsp_storvsp_packet *p, uint32_t len);
 /* A whole exchange of 64 bytes; returns the answer's status. */
-uint32_t message_exchange(struct harness *h, struct line *line, uint32_t operation, uint16_t argument);
+uint32_t message_exchange(struct harness *h, struct line *line, uint32_t operation,
+			  uint16_t argument);
 
 struct srb {
 	uint8_t path, target, lun;

@@ -64,7 +64,8 @@ Test(srb, data_may_begin_anywhere_in_a_page)
 	setup(0);
 	for (uint32_t offset = 0; offset < VMBUS_PAGE_SIZE; offset += 4) {
 		uint16_t blocks = (uint16_t)(1 + offset / 4 % 17);
-		struct srb write = srb_rw(true, offset / 4, blocks), read = srb_rw(false, offset / 4, blocks);
+		struct srb write = srb_rw(true, offset / 4, blocks),
+			   read = srb_rw(false, offset / 4, blocks);
 		bool same = true, around = true;
 
 		write.offset = offset;
@@ -109,7 +110,8 @@ Test(srb, pages_may_be_scattered_and_may_repeat)
 	expect_success(&read, "a page for throwing away, several times");
 	write.pfns = repeated;
 	expect_success(&write, "the same page again and again");
-	cr_expect_eq(memcmp(disk.data + 3 * 512 + 4096 - 700, disk.data + 3 * 512 + 3 * 4096 - 700, 4096),
+	cr_expect_eq(memcmp(disk.data + 3 * 512 + 4096 - 700,
+			    disk.data + 3 * 512 + 3 * 4096 - 700, 4096),
 		     0);
 	teardown();
 }
@@ -119,7 +121,8 @@ static uint64_t memory_sum(void)
 {
 	uint64_t sum = 0;
 
-	for (uint64_t pfn = MOCK_RING_PFN + HARNESS_LINES * MOCK_RING_PAGES; pfn < MOCK_PAGES; pfn++)
+	for (uint64_t pfn = MOCK_RING_PFN + HARNESS_LINES * MOCK_RING_PAGES;
+	     pfn < MOCK_PAGES; pfn++)
 		for (uint32_t i = 0; i < VMBUS_PAGE_SIZE; i++)
 			sum = sum * 31 + harness_page(&h, pfn)[i];
 	return sum;
@@ -162,7 +165,8 @@ Test(srb, bad_ranges_fail_that_request_alone_and_touch_nothing)
 		if (rows[i].with.len) /* means none */
 			srb.len = 0;
 		a = srb_exchange(&h, line, &srb);
-		cr_expect_eq(a.p.u.srb.srb_status, 0x86, "%s: %02x", rows[i].name, a.p.u.srb.srb_status);
+		cr_expect_eq(a.p.u.srb.srb_status, 0x86, "%s: %02x", rows[i].name,
+			     a.p.u.srb.srb_status);
 		cr_expect_eq(a.p.u.srb.scsi_status, 2, "%s", rows[i].name);
 		cr_expect_eq(a.p.u.srb.transfer_length, 0, "%s", rows[i].name);
 		cr_expect_eq(a.p.status, 0xc0000185, "%s", rows[i].name);
@@ -178,13 +182,22 @@ Test(srb, bad_ranges_fail_that_request_alone_and_touch_nothing)
 Test(srb, parameter_lists_outside_memory_fail)
 {
 	static const uint64_t outside[] = {MOCK_PAGES};
-	struct srb srb = {.direction = VSP_SRB_WRITE, .cdb = {0x42, [8] = 24}, .len = 24, .pfns = outside};
+	struct srb srb = {.direction = VSP_SRB_WRITE,
+			  .cdb = {0x42, [8] = 24},
+			  .len = 24,
+			  .pfns = outside};
 
 	setup(0);
 	cr_expect_eq(srb_exchange(&h, line, &srb).p.u.srb.srb_status, 0x86);
-	srb = (struct srb){.direction = VSP_SRB_READ, .cdb = {0x12, [4] = 36}, .len = 36, .pfns = outside};
+	srb = (struct srb){.direction = VSP_SRB_READ,
+			   .cdb = {0x12, [4] = 36},
+			   .len = 36,
+			   .pfns = outside};
 	cr_expect_eq(srb_exchange(&h, line, &srb).p.u.srb.srb_status, 0x86);
-	srb = (struct srb){.direction = VSP_SRB_READ, .cdb = {0xa0, [9] = 36}, .len = 36, .pfns = outside};
+	srb = (struct srb){.direction = VSP_SRB_READ,
+			   .cdb = {0xa0, [9] = 36},
+			   .len = 36,
+			   .pfns = outside};
 	cr_expect_eq(srb_exchange(&h, line, &srb).p.u.srb.srb_status, 0x86);
 	teardown();
 }
@@ -272,14 +285,16 @@ Test(srb, every_outcome_has_its_statuses_and_sense)
 		cr_expect_eq(s->transfer_length, 0, "%s", rows[i].name);
 		cr_expect_eq(a.p.status, rows[i].status, "%s", rows[i].name);
 		disk.result = 0;
-		cr_expect_eq(srb_exchange(&h, line, &again).p.u.srb.srb_status, 1, "%s", rows[i].name);
+		cr_expect_eq(srb_exchange(&h, line, &again).p.u.srb.srb_status, 1, "%s",
+			     rows[i].name);
 	}
 	teardown();
 }
 
 Test(srb, a_capacity_that_has_no_room_is_an_overrun)
 {
-	struct srb srb = {.direction = VSP_SRB_READ, .cdb = {0x25}, .len = 4, .pfn = HARNESS_DATA_PFN};
+	struct srb srb = {
+	    .direction = VSP_SRB_READ, .cdb = {0x25}, .len = 4, .pfn = HARNESS_DATA_PFN};
 	struct answer a;
 
 	setup(0);
@@ -331,7 +346,10 @@ static uint32_t luns_reported(uint8_t target, uint8_t *luns)
 
 Test(srb, the_controller_answers_where_no_disk_is)
 {
-	struct srb inquiry = {.direction = VSP_SRB_READ, .lun = 3, .cdb = {0x12, [4] = 36}, .len = 36,
+	struct srb inquiry = {.direction = VSP_SRB_READ,
+			      .lun = 3,
+			      .cdb = {0x12, [4] = 36},
+			      .len = 36,
 			      .pfn = HARNESS_DATA_PFN};
 	struct srb ready = {.direction = VSP_SRB_NONE, .lun = 3};
 	uint8_t luns[8] = {0};
@@ -530,7 +548,9 @@ Test(srb, write_same_writes_one_block_all_over)
 Test(srb, unmap_goes_through_its_list)
 {
 	uint8_t *list = NULL;
-	struct srb srb = {.direction = VSP_SRB_WRITE, .cdb = {0x42, [8] = 8 + 3 * 16}, .len = 8 + 3 * 16,
+	struct srb srb = {.direction = VSP_SRB_WRITE,
+			  .cdb = {0x42, [8] = 8 + 3 * 16},
+			  .len = 8 + 3 * 16,
 			  .pfn = HARNESS_DATA_PFN};
 
 	setup(0);
@@ -707,7 +727,8 @@ Test(srb, a_channel_closes_after_its_last_request)
 
 Test(srb, counts_what_it_did)
 {
-	struct srb read = srb_rw(false, 0, 2), write = srb_rw(true, 0, 4), bad = srb_rw(false, 0xffffffff, 1);
+	struct srb read = srb_rw(false, 0, 2), write = srb_rw(true, 0, 4),
+		   bad = srb_rw(false, 0xffffffff, 1);
 	struct srb flush = {.direction = VSP_SRB_NONE, .cdb = {0x35}};
 	struct srb ready = {.direction = VSP_SRB_NONE};
 	struct vsp_storage_stats s;
@@ -732,6 +753,50 @@ Test(srb, counts_what_it_did)
 		if (i == 0)
 			harness_close(&h);
 		harness_run(&h);
+	}
+	teardown();
+}
+
+/* -- The RAM disk --------------------------------------------------------- */
+
+Test(srb, a_ram_disk_keeps_what_was_written_and_forgets_what_was_unmapped)
+{
+	static const struct {
+		uint16_t lba, blocks;
+	} rows[] = {{0, 1}, {9, 130}, {8, 127}, {3, 128}, {1000, 1048}, {0, 2048}};
+	struct srb rw = srb_rw(true, 0, 128);
+	uint8_t *page;
+	struct vsp_disk *ram;
+
+	setup(0);
+	page = harness_page(&h, HARNESS_DATA_PFN);
+	cr_expect_eq(vsp_disk_ram(100, &ram), -EINVAL);
+	cr_assert_eq(vsp_disk_ram(HARNESS_DISK, &ram), 0);
+	cr_assert_eq(vsp_storage_remove_disk(h.storage, 0), 0);
+	cr_assert_eq(vsp_storage_add_disk(h.storage, 0, ram), 0);
+	vsp_disk_unref(ram);
+	harness_run(&h);
+	{
+		struct answer a;
+
+		cr_assert(answer_take(line, &a)); /* ENUMERATE_BUS */
+	}
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint32_t lba = rows[i].lba, end = lba + rows[i].blocks;
+
+		memset(page, 0x66, 128 * 512);
+		for (uint16_t at = 0; at < 2048; at += 128) {
+			rw = srb_rw(true, at, 128);
+			expect_success(&rw, "write");
+		}
+		cr_expect_eq(write_same(0x93, 0x09, lba, rows[i].blocks).p.u.srb.srb_status, 1);
+		for (uint32_t at = 0; at < 2048; at++) {
+			rw = srb_rw(false, at, 1);
+			memset(page, 0x11, 512);
+			expect_success(&rw, "read");
+			cr_assert_eq(page[0], at >= lba && at < end ? 0 : 0x66, "row %zu, %u", i, at);
+			cr_assert_eq(page[511], page[0], "row %zu, %u", i, at);
+		}
 	}
 	teardown();
 }

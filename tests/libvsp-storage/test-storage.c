@@ -40,7 +40,8 @@ Test(storage, is_ready_with_every_version)
 		struct line *line = harness_ready(&h, versions[i]);
 		struct srb srb = {.direction = VSP_SRB_NONE};
 
-		cr_expect_eq(srb_exchange(&h, line, &srb).p.u.srb.srb_status, 1, "%04x", versions[i]);
+		cr_expect_eq(srb_exchange(&h, line, &srb).p.u.srb.srb_status, 1, "%04x",
+			     versions[i]);
 		teardown(d);
 	}
 }
@@ -49,7 +50,8 @@ Test(storage, answers_are_as_long_as_questions_and_never_longer_than_64)
 {
 	static const struct {
 		uint32_t sent, answered;
-	} rows[] = {{48, 48}, {50, 56}, {56, 56}, {64, 64}, {72, 64}, {128, 64}, {16, 16}, {12, 16}};
+	} rows[] = {{48, 48}, {50, 56},	 {56, 56}, {64, 64},
+		    {72, 64}, {128, 64}, {16, 16}, {12, 16}};
 	static const struct vsp_storvsp_packet p = {.operation = VSP_STORVSP_RESET_BUS};
 	struct vsp_storage_config config = HARNESS_CONFIG;
 	struct vsp_disk *d = setup(config);
@@ -96,7 +98,8 @@ Test(storage, messages_shorter_than_they_must_be_are_refused)
 Test(storage, what_cannot_be_answered_is_dropped_and_counted)
 {
 	static const struct vsp_storvsp_packet p = {.operation = VSP_STORVSP_RESET_BUS};
-	struct vmbus_packet packet = {.type = VMBUS_PACKET_INBAND, .payload = &p, .payload_len = 64};
+	struct vmbus_packet packet = {
+	    .type = VMBUS_PACKET_INBAND, .payload = &p, .payload_len = 64};
 	struct vsp_storage_config config = HARNESS_CONFIG;
 	struct vsp_disk *d = setup(config);
 	struct line *line = harness_ready(&h, VSP_STORVSP_WIN8);
@@ -175,7 +178,9 @@ Test(storage, sub_channels_hold_requests_back_until_ready_and_lose_none)
 		cr_expect_eq(answer_expect(&h.lines[1 + i % 2], i).p.u.srb.srb_status, 1);
 	cr_expect_not(answer_take(line, &a), "answered where it was asked");
 	cr_expect_eq(disk.queues, 2, "one a channel that used it");
-	cr_expect_eq(message_exchange(&h, &h.lines[1], VSP_STORVSP_CREATE_SUB_CHANNELS, 3), 0xc0000184);
+	cr_expect_eq(
+	    message_exchange(&h, &h.lines[1], VSP_STORVSP_CREATE_SUB_CHANNELS, 3),
+	    0xc0000184);
 	cr_expect_eq(message_exchange(&h, &h.lines[2], VSP_STORVSP_RESET_BUS, 0), 0);
 	cr_expect_eq(message_exchange(&h, line, VSP_STORVSP_CREATE_SUB_CHANNELS, 4), 0xc000000d);
 	cr_expect_eq(message_exchange(&h, line, VSP_STORVSP_CREATE_SUB_CHANNELS, 3), 0);
@@ -224,7 +229,8 @@ Test(storage, tells_the_guest_once_that_disks_came_or_went)
 		cr_expect_eq(vsp_storage_add_disk(h.storage, 2, d), 0);
 		cr_expect_eq(vsp_storage_remove_disk(h.storage, 1), 0);
 		harness_run(&h);
-		cr_expect_eq(rescans_take(line, rows[i].len), rows[i].told, "%04x", rows[i].version);
+		cr_expect_eq(rescans_take(line, rows[i].len), rows[i].told, "%04x",
+			     rows[i].version);
 		harness_run(&h);
 		cr_expect_eq(rescans_take(line, 0), 0);
 		teardown(d);
