@@ -193,12 +193,20 @@ static const struct message_row {
 #undef ROW
 };
 
-/* Sent before the host had read our UNLOAD or INITIATE_CONTACT. */
+/* Sent before the host had read our UNLOAD or INITIATE_CONTACT, or meant for the kernel
+ * before us. */
 static bool message_is_left_over(const struct vmbus_guest *guest, const struct message_row *row)
 {
-	if (guest->state == VMBUS_GUEST_UNLOADING)
+	switch (guest->state) {
+	case VMBUS_GUEST_DISCONNECTED:
+		return true;
+	case VMBUS_GUEST_CONNECTING:
+		return !(row->states & IN(CONNECTING));
+	case VMBUS_GUEST_UNLOADING:
 		return row->states & IN(CONNECTED);
-	return guest->state == VMBUS_GUEST_CONNECTING && !(row->states & IN(CONNECTING));
+	default:
+		return false;
+	}
 }
 
 static int message_handle(struct vmbus_guest *guest, const struct message *message)

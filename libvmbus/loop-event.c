@@ -143,9 +143,11 @@ int vmbus_loop_watch_event(struct vmbus_loop *loop, struct vmbus_watch *watch, i
 	if (watch->state & WATCH_ARMED)
 		return done;
 	/* a poll that failed is not tried again: it would fail for ever */
-	if (watch->state & WATCH_CANCELLED)
+	if (watch->state & WATCH_CANCELLED) {
 		watch_finish(watch);
-	else if (res >= 0)
+		return 1;
+	}
+	if (res >= 0)
 		(void)watch_arm(loop, watch);
 	return done;
 }

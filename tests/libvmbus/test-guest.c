@@ -173,7 +173,8 @@ Test(guest, unloads_and_may_connect_again)
 	cr_assert_eq(say_channel(VMBUS_MSG_UNLOAD_COMPLETE, 0), 0);
 	cr_assert_eq(calls.unloaded, 1);
 	cr_assert_null(vmbus_guest_find(&guest, 1));
-	cr_assert_eq(say_channel(VMBUS_MSG_UNLOAD_COMPLETE, 0), VMBUS_FAULT_WRONG_STATE);
+	cr_assert_eq(say_channel(VMBUS_MSG_UNLOAD_COMPLETE, 0), 0); /* nobody waits for it */
+	cr_assert_eq(calls.unloaded, 1);
 	cr_assert_eq(vmbus_guest_connect(&guest), 0);
 	say_version(true, VMBUS_V4_0);
 	cr_assert_eq(calls.connected, 2);
@@ -231,9 +232,9 @@ Test(guest, every_message_row_is_checked)
 				     VMBUS_FAULT_WRONG_VERSION, "%s", rows[i].name);
 		}
 		cr_assert_eq(vmbus_guest_init(&guest, &config), 0);
-		cr_expect_eq(vmbus_guest_message(&guest, m, 240), VMBUS_FAULT_WRONG_STATE, "%s",
-			     rows[i].name);
-		cr_expect_eq(guest.bad_messages, 1u);
+		/* for the kernel before this one */
+		cr_expect_eq(vmbus_guest_message(&guest, m, 240), 0, "%s", rows[i].name);
+		cr_expect_eq(guest.state, VMBUS_GUEST_DISCONNECTED);
 	}
 	connect_at(VMBUS_V6_0, 0);
 	for (m[0] = 0; m[0] < 40; m[0]++) {
