@@ -320,6 +320,18 @@ int vsp_net_receive_deliver(struct net_channel *ch)
 	return ret;
 }
 
+/* What this channel got back may be what others wait for. */
+static void starving_feed(struct net_channel *ch)
+{
+	uint64_t starving = atomic_exchange(&ch->net->starving, 0) & ~(1ull << ch->index);
+
+	if (!starving)
+		return;
+	vsp_net_slots_return(ch);
+	for (; starving; starving &= starving - 1)
+		vsp_net_kick(ch->net->channels[__builtin_ctzll(starving)]);
+}
+
 int vsp_net_receive_done(struct net_channel *ch, uint64_t id)
 {
 	struct net_slots *s = &ch->net->slots;
@@ -332,6 +344,8 @@ int vsp_net_receive_done(struct net_channel *ch, uint64_t id)
 	else
 		vsp_net_slots_put(ch, (uint32_t)id);
 	ch->rx.starved = false;
+	if (atomic_load(&ch->net->starving))
+		starving_feed(ch);
 	return 0;
 }
 
@@ -367,8 +381,10 @@ static void frames_read(struct net_channel *ch)
 			if (!ch->rx.starved)
 				ch->stats.rx_waits++;
 			ch->rx.starved = true;
+			atomic_fetch_or(&ch->net->starving, 1ull << ch->index);
 			return;
 		}
+		ch->rx.starved = false;
 		memset(&frame.header, 0, sizeof(frame.header));
 		if (!frame_read(ch, &frame, !wanted))
 			ch->rx.nic_readable = false;
@@ -444,6 +460,7 @@ void vsp_net_receive_end(struct net_channel *ch)
 				vsp_net_slots_put(ch, i);
 		}
 		vsp_net_slots_return(ch);
+		starving_feed(ch);
 	}
 	vsp_net_receive_drop(ch);
 }
