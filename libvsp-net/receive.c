@@ -320,16 +320,31 @@ int vsp_net_receive_deliver(struct net_channel *ch)
 	return ret;
 }
 
-/* What this channel got back may be what others wait for. */
+/* Gives what this channel keeps for itself to those that found nothing. */
 static void starving_feed(struct net_channel *ch)
 {
-	uint64_t starving = atomic_exchange(&ch->net->starving, 0) & ~(1ull << ch->index);
+	uint64_t own = 1ull << ch->index, others = atomic_load(&ch->net->starving) & ~own;
 
-	if (!starving)
+	if (!others)
+		return;
+	if (!ch->rx.nic_readable)
+		window_drop(ch);
+	if (!ch->rx.cache_count)
 		return;
 	vsp_net_slots_return(ch);
-	for (; starving; starving &= starving - 1)
-		vsp_net_kick(ch->net->channels[__builtin_ctzll(starving)]);
+	for (others &= atomic_fetch_and(&ch->net->starving, own); others; others &= others - 1)
+		vsp_net_kick(ch->net->channels[__builtin_ctzll(others)]);
+}
+
+/* No slot is free, but other channels may keep some: they are asked. */
+static void starving_begin(struct net_channel *ch)
+{
+	ch->rx.starved = true;
+	ch->stats.rx_waits++;
+	atomic_fetch_or(&ch->net->starving, 1ull << ch->index);
+	for (uint32_t i = 0; i < VSP_NET_CHANNELS; i++)
+		if (i != ch->index)
+			vsp_net_kick(ch->net->channels[i]);
 }
 
 int vsp_net_receive_done(struct net_channel *ch, uint64_t id)
@@ -344,8 +359,7 @@ int vsp_net_receive_done(struct net_channel *ch, uint64_t id)
 	else
 		vsp_net_slots_put(ch, (uint32_t)id);
 	ch->rx.starved = false;
-	if (atomic_load(&ch->net->starving))
-		starving_feed(ch);
+	starving_feed(ch);
 	return 0;
 }
 
@@ -379,9 +393,7 @@ static void frames_read(struct net_channel *ch)
 	for (unsigned int n = 0; n < NET_RX_BATCH && ch->rx.nic_readable; n++) {
 		if (wanted && !window_fill(ch)) {
 			if (!ch->rx.starved)
-				ch->stats.rx_waits++;
-			ch->rx.starved = true;
-			atomic_fetch_or(&ch->net->starving, 1ull << ch->index);
+				starving_begin(ch);
 			return;
 		}
 		ch->rx.starved = false;
@@ -405,8 +417,10 @@ int vsp_net_receive(struct net_channel *ch)
 {
 	int ret;
 
-	if (ch->net->slots.slots)
+	if (ch->net->slots.slots) {
 		inbox_empty(ch);
+		starving_feed(ch);
+	}
 	ret = vsp_net_receive_deliver(ch);
 	if (ret) {
 		if (ret == -EAGAIN && !ch->rx.ring_full)
@@ -459,8 +473,8 @@ void vsp_net_receive_end(struct net_channel *ch)
 			if (i >= s->control)
 				vsp_net_slots_put(ch, i);
 		}
-		vsp_net_slots_return(ch);
 		starving_feed(ch);
+		vsp_net_slots_return(ch);
 	}
 	vsp_net_receive_drop(ch);
 }
