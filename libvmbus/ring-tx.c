@@ -29,13 +29,29 @@ static uint32_t bytes_free(const struct vmbus_tx *tx)
 	return tx->mem.size - ring_distance(tx->mem.size, tx->out, tx->in) - RING_GAP;
 }
 
+/* The peer's index can only have moved on, and not past what was published: what was
+ * free stays free, so a promise of space holds whatever the peer does. Once impossible
+ * it stays so. */
+static int out_load(struct vmbus_tx *tx)
+{
+	uint32_t size = tx->mem.size, out = 0;
+
+	if (tx->corrupt || ring_load_index(&tx->mem.control->out, size, &out) || /* [D] */
+	    ring_distance(size, tx->out, out) > ring_distance(size, tx->out, tx->published)) {
+		tx->corrupt = true;
+		return VMBUS_FAULT_BAD_INDEX;
+	}
+	tx->out = out;
+	return 0;
+}
+
 /* Whether @bytes are free. The peer's index is loaded only when the one known is
  * too old to say yes. Returns 0, -EAGAIN or VMBUS_FAULT_BAD_INDEX. */
 static int space_check(struct vmbus_tx *tx, uint64_t bytes)
 {
 	if (bytes <= bytes_free(tx))
 		return 0;
-	if (ring_load_index(&tx->mem.control->out, tx->mem.size, &tx->out)) /* [D] */
+	if (out_load(tx))
 		return VMBUS_FAULT_BAD_INDEX;
 	return bytes <= bytes_free(tx) ? 0 : -EAGAIN;
 }
@@ -51,9 +67,12 @@ static inline void wait_end(struct vmbus_tx *tx)
 
 bool vmbus_tx_reserve(struct vmbus_tx *tx, uint32_t bytes)
 {
-	if (space_check(tx, (uint64_t)tx->reserved + bytes))
+	uint64_t reserved = (uint64_t)tx->reserved + bytes;
+
+	/* behind an impossible index all is promised: the put will tell */
+	if (reserved > tx->mem.size - RING_GAP || space_check(tx, reserved) == -EAGAIN)
 		return false;
-	tx->reserved += bytes;
+	tx->reserved = (uint32_t)reserved;
 	wait_end(tx);
 	return true;
 }
@@ -206,8 +225,8 @@ bool vmbus_tx_signal_due(struct vmbus_tx *tx)
 	shared_fence(); /* [E] */
 	if (shared_load_acquire(&control->interrupt_mask)) /* [L] */
 		return false;
-	if (ring_load_index(&control->out, tx->mem.size, &tx->out)) /* [D] */
-		return true; /* the next put tells; a signal too many does no harm */
+	if (out_load(tx))
+		return true; /* a signal too many does no harm */
 	behind = ring_distance(tx->mem.size, tx->out, tx->published);
 	return behind != 0 && behind <= unsignaled;
 }
@@ -224,7 +243,7 @@ bool vmbus_tx_wait_space(struct vmbus_tx *tx, uint32_t bytes)
 	tx->waiting = true;
 	shared_store_release(&tx->mem.control->pending_send_size, wish); /* [I] */
 	shared_fence(); /* [H] */
-	if (space_check(tx, needed))
+	if (space_check(tx, needed) == -EAGAIN)
 		return false;
 	wait_end(tx);
 	return true;

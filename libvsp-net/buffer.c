@@ -124,15 +124,13 @@ const struct vsp_nvsp_ops vsp_net_nvsp_ops = {
 
 /* -- Free slots ----------------------------------------------------------- */
 
-/* Half a cache at a time from and to the common list, but never more than half of that. */
+/* Half a cache at a time from and to the common list. */
 static void cache_fill(struct net_channel *ch)
 {
 	struct net_slots *s = &ch->net->slots;
-	uint32_t most;
 
 	pthread_mutex_lock(&ch->net->slot_lock);
-	most = (s->free_count + 1) / 2 < NET_CACHE / 2 ? (s->free_count + 1) / 2 : NET_CACHE / 2;
-	while (s->free != NET_NO_SLOT && ch->rx.cache_count < most) {
+	while (s->free != NET_NO_SLOT && ch->rx.cache_count < NET_CACHE / 2) {
 		ch->rx.cache[ch->rx.cache_count++] = s->free;
 		s->free = s->slots[s->free].next;
 		s->free_count--;

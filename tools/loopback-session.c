@@ -11,15 +11,8 @@
 #define RING_PAGES 32u /* each direction, the control page included */
 #define TIMEOUT_MS 10000
 
-/* Whatever failed: if the host is gone, that is why. */
 static int session_fail(struct session *s, int code, const char *text)
 {
-	const char *gone = vmbus_shm_guest_gone(s->shm);
-
-	if (gone) {
-		code = LOOPBACK_NO_HOST;
-		text = gone;
-	}
 	if (!s->error)
 		loopback_fail(code, "%s", text);
 	s->error = code;
@@ -149,7 +142,7 @@ bool session_sleep(struct session *s)
 	if (wait_idle(s))
 		ret = vmbus_shm_guest_wait(s->shm, 0, TIMEOUT_MS, &wait, message, &len);
 	if (ret == -EPIPE)
-		session_fail(s, LOOPBACK_NO_HOST, "the host is gone");
+		session_fail(s, LOOPBACK_NO_HOST, vmbus_shm_guest_gone(s->shm));
 	else if (ret)
 		session_fail(s, LOOPBACK_FAILED, "the host did not answer within 10 s");
 	else

@@ -102,12 +102,13 @@ VMBUS_API void vmbus_rx_disarm(struct vmbus_rx *rx);
 
 struct vmbus_tx {
 	struct vmbus_ring_memory mem;
-	uint32_t in;        /* ours: next byte to write */
-	uint32_t published; /* what the peer was told of @in */
-	uint32_t out;       /* the peer's, last loaded and checked */
+	uint32_t in;         /* ours: next byte to write */
+	uint32_t published;  /* what the peer was told of @in */
+	uint32_t out;        /* the peer's, last loaded and checked */
 	uint32_t unsignaled; /* bytes published since a signal was last considered */
-	uint32_t reserved;  /* bytes promised by vmbus_tx_reserve() */
-	bool waiting;       /* the peer was asked to tell of free space */
+	uint32_t reserved;   /* bytes promised by vmbus_tx_reserve() */
+	bool waiting;        /* the peer was asked to tell of free space */
+	bool corrupt;        /* the peer's index was impossible once */
 	uint64_t packets, bytes; /* written, trailers included */
 };
 
@@ -124,16 +125,17 @@ static inline uint32_t vmbus_packet_ring_bytes(uint32_t header_len, uint32_t pay
 
 /* Promises @bytes of ring space to a later vmbus_tx_put() that says so, so that
  * a request is only taken when its completion has a place. Returns true, or
- * false if there is not that much space now (or the peer's index is impossible,
- * which vmbus_tx_put() tells). */
+ * false if there is not that much space now. If the peer's index is impossible it
+ * returns true as well: vmbus_tx_put() then tells. */
 VMBUS_API bool vmbus_tx_reserve(struct vmbus_tx *tx, uint32_t bytes) VMBUS_MUST_CHECK;
 VMBUS_API void vmbus_tx_unreserve(struct vmbus_tx *tx, uint32_t bytes);
 
 /* Writes one packet behind what was written before; the peer does not see it
  * yet. @from_reserve: bytes of an earlier reservation that this packet uses up
- * (0: none). Returns 0; -EAGAIN if the ring is too full now; -EMSGSIZE if it
- * can never hold the packet; -EINVAL if header_len is no multiple of 8; VMBUS_FAULT_BAD_INDEX if the peer's index is
- * impossible. */
+ * (0: none). Returns 0; -EAGAIN if the ring is too full now (never for a packet that
+ * was promised its space); -EMSGSIZE if it can never hold the packet; -EINVAL if
+ * header_len is no multiple of 8; VMBUS_FAULT_BAD_INDEX if the peer's index is
+ * impossible or went back: the ring must not be used further. */
 VMBUS_API int vmbus_tx_put(struct vmbus_tx *tx, const struct vmbus_packet *packet, uint32_t from_reserve)
 	VMBUS_MUST_CHECK;
 

@@ -81,6 +81,7 @@ static void action(struct vmbus_rx *rx, struct vmbus_tx *tx, struct vmbus_ring_c
 {
 	const struct vmbus_packet reply = {
 		.type = VMBUS_PACKET_COMPLETION, .payload = "reply", .payload_len = what % 6};
+	uint32_t promised = tx->reserved;
 
 	switch (what % 8) {
 	case 0:
@@ -100,13 +101,13 @@ static void action(struct vmbus_rx *rx, struct vmbus_tx *tx, struct vmbus_ring_c
 	case 5:
 		control->out = what < 16 ? control->out + what : (control->out + what / 8 * 8) % ring_size;
 		break;
-	case 6:
-		if (vmbus_tx_put(tx, &reply, what & 8) == 0 && vmbus_tx_signal_due(tx))
-			CHECK(!tx->waiting);
+	case 6: /* with a promise it may not be told to try again */
+		CHECK(vmbus_tx_put(tx, &reply, what & 8 ? 32 : 0) != -EAGAIN || !(what & 8) || promised < 32);
+		CHECK(!vmbus_tx_signal_due(tx) || tx->in == control->in);
 		break;
 	default:
 		if (!vmbus_tx_reserve(tx, what * 8u))
-			CHECK(!vmbus_tx_wait_space(tx, what * 8u));
+			(void)!vmbus_tx_wait_space(tx, what * 8u);
 		CHECK(tx->reserved <= ring_size - 8);
 	}
 	CHECK(tx->in < ring_size && tx->in % 8 == 0 && tx->published < ring_size);

@@ -97,6 +97,11 @@ Test(hostile, a_bad_descriptor_is_all_that_is_fetched)
 	fetches_reset();
 	cr_expect_eq(fixture_next(&f), VMBUS_FAULT_BAD_DESCRIPTOR);
 	cr_expect_eq(count, 16);
+	f.control->in = 16; /* not even that is shown */
+	cr_assert_eq(vmbus_rx_init(&f.rx, &f.ring), 0);
+	fetches_reset();
+	cr_expect_eq(fixture_next(&f), VMBUS_FAULT_BAD_DESCRIPTOR);
+	cr_expect_eq(count, 0);
 	fixture_fini(&f);
 }
 

@@ -187,24 +187,25 @@ Test(memory, a_view_outlives_the_memory_object)
 
 Test(memory, the_callers_fd_is_not_needed_later_and_ours_is_closed)
 {
-	uint64_t pfns[3] = {100, 101, 102};
-	struct vmbus_ring_memory ring;
-	struct vmbus_view *view;
-	int fd = dup(host_fd), probe;
+	static const uint64_t pfns[3] = {100, 101, 102};
+	int fd = dup(host_fd), ours;
 	struct vmbus_region region = {
 		.size = sizeof(region), .gpa = 100 * PAGE, .len = 4 * PAGE, .host = host, .fd = fd};
+	struct vmbus_ring_memory ring;
+	struct vmbus_view *view;
 
 	cr_assert_eq(vmbus_mem_add(mem, &region), 0);
+	ours = fd + 1; /* the lowest that is free */
+	cr_expect_eq(fcntl(ours, F_GETFD), FD_CLOEXEC);
 	close(fd);
 	view = vmbus_mem_view(mem);
 	cr_expect_eq(vmbus_ring_map(view, pfns, 3, false, &ring), 0);
 	cr_expect_not_null(ring.data);
-	vmbus_view_unref(view);
-	cr_expect_eq(vmbus_mem_remove(mem, 100 * PAGE, NULL, NULL), 0);
 	vmbus_ring_unmap(&ring);
-	probe = dup(host_fd);
-	cr_expect_eq(probe, fd, "the lowest free fd is what it was");
-	close(probe);
+	cr_expect_eq(vmbus_mem_remove(mem, 100 * PAGE, NULL, NULL), 0);
+	cr_expect_eq(fcntl(ours, F_GETFD), FD_CLOEXEC, "a view still lists it");
+	vmbus_view_unref(view);
+	cr_expect_eq(fcntl(ours, F_GETFD), -1);
 }
 
 Test(memory, pinned_pages_keep_their_region)

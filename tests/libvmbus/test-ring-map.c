@@ -38,6 +38,8 @@ static int map(uint32_t pages, uint32_t step, bool paged)
 
 Test(ring_map, shows_the_data_twice_in_a_row)
 {
+	uint8_t *data;
+
 	for (uint32_t step = 1; step <= 3; step++) {
 		cr_assert_eq(map(6, step, false), 0);
 		cr_assert_not_null(f.ring.data);
@@ -48,10 +50,12 @@ Test(ring_map, shows_the_data_twice_in_a_row)
 			cr_expect_eq(f.ring.pages[i % 5], f.guest + (i % 5 + 1) * step * 4096);
 		}
 		/* volatile: the compiler takes the two places for different ones */
+		data = f.ring.data;
 		*(volatile uint8_t *)&f.ring.data[6 * 4096 + 5] = 0xaa;
 		cr_expect_eq(*(volatile uint8_t *)&f.ring.data[1 * 4096 + 5], 0xaa);
 		cr_expect_eq(*(volatile uint8_t *)&f.guest[2 * step * 4096 + 5], 0xaa);
 		vmbus_ring_unmap(&f.ring);
+		cr_expect_eq(msync(data, 10 * 4096, MS_ASYNC), -1, "nothing is mapped there");
 	}
 	cr_expect_null(f.ring.owner);
 	vmbus_ring_unmap(&f.ring);
@@ -110,6 +114,33 @@ Test(ring_map, falls_back_when_the_file_cannot_be_mapped_writable)
 	vmbus_ring_unmap(&f.ring);
 	close(pipe_fds[0]);
 	close(pipe_fds[1]);
+}
+
+/* Two files whose offsets follow each other are no run. */
+Test(ring_map, tells_files_apart)
+{
+	struct vmbus_region region = VMBUS_REGION_INIT;
+	static const uint64_t pfns[] = {FIRST, FIRST + 1, 2, FIRST + 3};
+	int fd = memfd_create("other", MFD_CLOEXEC);
+
+	cr_assert_eq(ftruncate(fd, 4 * 4096), 0);
+	region.gpa = 4096;
+	region.len = 3 * 4096;
+	region.fd = fd;
+	region.fd_offset = 4096;
+	region.host = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 4096);
+	cr_assert_neq(region.host, MAP_FAILED);
+	cr_assert_eq(vmbus_mem_add(f.mem, &region), 0);
+	vmbus_view_unref(view);
+	view = vmbus_mem_view(f.mem);
+	((uint8_t *)region.host)[4096] = 0x99; /* page 2: offset 8192, as FIRST + 2 has in its file */
+	cr_assert_eq(vmbus_ring_map(view, pfns, 4, false, &f.ring), 0);
+	cr_assert_not_null(f.ring.data);
+	cr_expect_eq(f.ring.data[0], 2);
+	cr_expect_eq(f.ring.data[4096], 0x99);
+	cr_expect_eq(f.ring.data[2 * 4096], 4);
+	vmbus_ring_unmap(&f.ring);
+	close(fd);
 }
 
 Test(ring_map, refuses_what_is_no_ring)

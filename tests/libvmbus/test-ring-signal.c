@@ -92,6 +92,22 @@ Test(ring_signal, publishes_what_was_only_put)
 	cr_expect(vmbus_tx_signal_due(&f.tx));
 	cr_expect_eq(f.control->in, 32);
 	fixture_fini(&f);
+	/* no room: what was put must be seen, or the reader makes none */
+	cr_assert_eq(fixture_init(&f, 1, false, 0), 0);
+	cr_assert_eq(fixture_put(&f, 0, 4000), 0);
+	cr_expect_not(vmbus_tx_wait_space(&f.tx, 200));
+	cr_expect_eq(f.control->in, 4024);
+	fixture_fini(&f);
+}
+
+Test(ring_signal, is_due_rather_too_often_behind_a_bad_index)
+{
+	cr_assert_eq(fixture_init(&f, 1, false, 0), 0);
+	cr_assert_not(vmbus_rx_arm(&f.rx));
+	f.control->out = 4;
+	publish_one();
+	cr_expect(vmbus_tx_signal_due(&f.tx));
+	fixture_fini(&f);
 }
 
 Test(ring_signal, no_sleep_before_what_was_read_is_committed)

@@ -159,6 +159,26 @@ Test(ring, refuses_to_write_what_no_descriptor_can_say)
 	fixture_fini(&f);
 }
 
+Test(ring, writes_no_length_past_sixteen_bits)
+{
+	static uint8_t payload[0xffff * 8];
+	struct vmbus_ring_control *control = calloc(1, sizeof(*control));
+	struct vmbus_ring_memory mem = {.control = control, .size = 256 * 4096};
+	struct vmbus_packet packet = {.type = VMBUS_PACKET_INBAND, .payload = payload};
+	struct vmbus_tx tx;
+
+	mem.data = malloc(mem.size);
+	cr_assert(control && mem.data);
+	cr_assert_eq(vmbus_tx_init(&tx, &mem), 0);
+	packet.payload_len = sizeof(payload) - 16 + 1;
+	cr_expect_eq(vmbus_tx_put(&tx, &packet, 0), -EMSGSIZE);
+	packet.payload_len = sizeof(payload) - 16;
+	cr_expect_eq(vmbus_tx_put(&tx, &packet, 0), 0);
+	cr_expect_eq(((struct vmbus_packet_descriptor *)(void *)mem.data)->length8, 0xffff);
+	free(mem.data);
+	free(control);
+}
+
 Test(ring, says_what_a_packet_needs_and_keeps_it)
 {
 	uint64_t small[4];
@@ -213,10 +233,40 @@ Test(ring, refuses_an_impossible_index)
 		f.control->in = 0;
 		f.control->out = bad[i];
 		cr_expect_eq(fixture_put(&f, 2, 8), VMBUS_FAULT_BAD_INDEX, "%#x", bad[i]);
-		cr_expect_not(vmbus_tx_reserve(&f.tx, 32));
-		cr_expect_not(vmbus_tx_wait_space(&f.tx, 32));
+		cr_expect(vmbus_tx_reserve(&f.tx, 32), "the put will tell");
+		cr_expect(vmbus_tx_wait_space(&f.tx, 32));
 		cr_expect_eq(vmbus_rx_init(&rx, &f.ring), VMBUS_FAULT_BAD_INDEX);
 		cr_expect_eq(vmbus_tx_init(&tx, &f.ring), VMBUS_FAULT_BAD_INDEX);
+		fixture_fini(&f);
+	}
+}
+
+/* What was promised is there or the index is at fault, however the guest moves it: a
+ * promised packet is never told to try again. */
+Test(ring, refuses_a_read_index_that_went_back_or_past_the_end)
+{
+	static const struct {
+		uint32_t out;
+		int ret;
+	} rows[] = {
+		{1024, -EAGAIN}, {2048, 0}, {3072, 0}, {1016, VMBUS_FAULT_BAD_INDEX},
+		{0, VMBUS_FAULT_BAD_INDEX}, {3080, VMBUS_FAULT_BAD_INDEX}, {4088, VMBUS_FAULT_BAD_INDEX},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		cr_assert_eq(fixture_init(&f, 1, true, 1024), 0);
+		cr_assert_eq(fixture_put(&f, 1, 2048 - 24), 0);
+		vmbus_tx_publish(&f.tx);
+		cr_assert_eq(fixture_put(&f, 2, 1000 - 24), 0); /* not published */
+		cr_assert(vmbus_tx_reserve(&f.tx, 1000));
+		f.control->out = rows[i].out;
+		cr_expect_eq(fixture_put(&f, 3, 1008), rows[i].ret, "out %u", rows[i].out);
+		if (rows[i].ret == VMBUS_FAULT_BAD_INDEX)
+			f.control->out = 1024; /* once impossible, for ever */
+		cr_expect_eq(vmbus_tx_reserve(&f.tx, 3000), rows[i].ret == VMBUS_FAULT_BAD_INDEX);
+		cr_expect_not(vmbus_tx_reserve(&f.tx, UINT32_MAX), "more than the ring is never promised");
+		cr_expect_eq(fixture_put(&f, 4, 3000),
+			     rows[i].ret == VMBUS_FAULT_BAD_INDEX ? VMBUS_FAULT_BAD_INDEX : -EAGAIN);
 		fixture_fini(&f);
 	}
 }
@@ -242,6 +292,29 @@ Test(ring, survives_a_write_index_that_goes_back)
 		cr_expect_eq(reads, (4096 - 32) / 32, "%s: %u", forms[form].name, reads);
 		fixture_fini(&f);
 	}
+}
+
+Test(ring, takes_over_a_ring_with_old_wishes_in_it)
+{
+	struct vmbus_tx tx;
+	struct vmbus_rx rx;
+
+	cr_assert_eq(fixture_init(&f, 1, true, 0), 0);
+	f.control->pending_send_size = 4095;
+	f.control->interrupt_mask = 0;
+	f.control->feature_bits = 0x80000000;
+	f.control->in = 64;
+	f.control->out = 32;
+	cr_expect_eq(vmbus_tx_init(&tx, &f.ring), 0);
+	cr_expect_eq(f.control->pending_send_size, 0);
+	cr_expect_eq(f.control->feature_bits, 0x80000001);
+	cr_expect_eq(tx.in, 64);
+	cr_expect_eq(vmbus_rx_init(&rx, &f.ring), 0);
+	cr_expect_eq(f.control->interrupt_mask, 1);
+	cr_expect_eq(rx.out, 32);
+	cr_expect_eq(f.control->in, 64, "the indices are the guest's doing");
+	cr_expect_eq(f.control->out, 32);
+	fixture_fini(&f);
 }
 
 /* What the host wrote last is not read back: the guest's scribbling does not move us. */
@@ -331,5 +404,15 @@ Test(ring, promises_space_once)
 	cr_expect_not(vmbus_tx_reserve(&f.tx, UINT32_MAX));
 	vmbus_tx_unreserve(&f.tx, 1000);
 	cr_expect_eq(f.tx.reserved, 0);
+	vmbus_tx_publish(&f.tx);
+	for (unsigned int i = 0; i < 3; i++)
+		cr_assert_eq(fixture_next(&f), 0);
+	cr_expect_not(vmbus_rx_commit(&f.rx));
+	{
+		const struct vmbus_packet packet = {.type = VMBUS_PACKET_COMPLETION};
+
+		cr_expect_eq(vmbus_tx_put(&f.tx, &packet, 100), 0, "more than was promised");
+		cr_expect_eq(f.tx.reserved, 0);
+	}
 	fixture_fini(&f);
 }

@@ -94,4 +94,6 @@ Test(synic, flags_are_found_in_order_and_none_before_the_start)
 	cr_expect_eq(vmbus_synic_take_flag(&slice, 2047), -1);
 	cr_expect_eq(vmbus_synic_take_flag(&slice, 2048), -1);
 	cr_expect_eq(slice.flags[0], 3, "the ones before stay");
+	cr_expect(vmbus_synic_set_flag(&slice, 64));
+	cr_expect_eq(vmbus_synic_take_flag(&slice, 63), 64, "lower in its word than the start");
 }

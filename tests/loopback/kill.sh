@@ -25,7 +25,7 @@ trap finish EXIT
 
 die() {
 	echo "not ok: $*"
-	tail -n 8 "$work/host.log"
+	cat "$work/host.log"
 	exit 1
 }
 
