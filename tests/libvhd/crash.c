@@ -457,7 +457,7 @@ static long test_run(unsigned seed, enum vhd_format format, enum vhd_type type)
 {
 	static struct test t;
 	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
-	struct vhd_queue *queue;
+	struct vhd_queue *queue = NULL;
 	struct vhd_image *image;
 
 	memset(&t, 0, sizeof(t));
