@@ -185,17 +185,25 @@ Test(memory, a_view_outlives_the_memory_object)
 	vmbus_view_unref(view);
 }
 
+/* The lowest fd that is not open: the one that the next dup() makes. */
+static int fd_next(void)
+{
+	int fd = dup(host_fd);
+
+	close(fd);
+	return fd;
+}
+
 Test(memory, the_callers_fd_is_not_needed_later_and_ours_is_closed)
 {
 	static const uint64_t pfns[3] = {100, 101, 102};
-	int fd = dup(host_fd), ours;
+	int fd = dup(host_fd), ours = fd_next();
 	struct vmbus_region region = {
 		.size = sizeof(region), .gpa = 100 * PAGE, .len = 4 * PAGE, .host = host, .fd = fd};
 	struct vmbus_ring_memory ring;
 	struct vmbus_view *view;
 
 	cr_assert_eq(vmbus_mem_add(mem, &region), 0);
-	ours = fd + 1; /* the lowest that is free */
 	cr_expect_eq(fcntl(ours, F_GETFD), FD_CLOEXEC);
 	close(fd);
 	view = vmbus_mem_view(mem);
