@@ -15,8 +15,8 @@ const struct channel_state_row vmbus_channel_states[CHANNEL_STATES] = {
 			    STATE(CHANNEL_OPEN) | STATE(CHANNEL_RELEASED) | STATE(CHANNEL_REVOKED) |
 				    STATE(CHANNEL_DELETING)},
 	[CHANNEL_OPEN] = {"open", "the device serves it",
-			  STATE(CHANNEL_CLOSING) | STATE(CHANNEL_RELEASING) | STATE(CHANNEL_REVOKING) |
-				  STATE(CHANNEL_DELETING)},
+			  STATE(CHANNEL_CLOSING) | STATE(CHANNEL_RELEASING) |
+				  STATE(CHANNEL_REVOKING) | STATE(CHANNEL_DELETING)},
 	[CHANNEL_CLOSING] = {"closing", "the guest closed it, the device is finishing",
 			     STATE(CHANNEL_CLOSED) | STATE(CHANNEL_REOPENING) |
 				     STATE(CHANNEL_RELEASING) | STATE(CHANNEL_REVOKING) |
@@ -30,7 +30,8 @@ const struct channel_state_row vmbus_channel_states[CHANNEL_STATES] = {
 			      STATE(CHANNEL_REVOKED) | STATE(CHANNEL_DELETING)},
 	[CHANNEL_REVOKED] = {"revoked", "the guest is told and has not let go yet",
 			     STATE(CHANNEL_DELETING)},
-	[CHANNEL_DELETING] = {"deleting", "both let go; the device or sub-channels are finishing", 0},
+	[CHANNEL_DELETING] = {"deleting", "both let go; the device or sub-channels are finishing",
+			      0},
 };
 
 /* One writer. */
@@ -106,18 +107,22 @@ static void channel_publish_stats(struct vmbus_channel *ch)
 	atomic_store_explicit(&ch->stats.bytes_out, ch->tx.bytes, memory_order_relaxed);
 }
 
-/* The guest may signal while we are awake only by mistake; 0.13 guests also set a bit in
- * the second half of the interrupt page, and some do not signal again until it is
- * clear. */
+/* A 0.13 guest also sets a bit in the second half of the interrupt page, and may not signal
+ * again until it is clear. */
+static void interrupt_bit_clear(const struct vmbus_channel *ch)
+{
+	uint8_t *page = vmbus_view_page(ch->view, ch->interrupt_page >> VMBUS_PAGE_SHIFT, true);
+	uint32_t flag = ch->open.event_flag;
+	uint8_t keep = (uint8_t)(0xff ^ 1u << flag % 8);
+
+	if (page)
+		__atomic_fetch_and(page + VMBUS_PAGE_SIZE / 2 + flag / 8, keep, __ATOMIC_SEQ_CST);
+}
+
 static void channel_wake_up(struct vmbus_channel *ch)
 {
-	if (ch->version < VMBUS_V1_1) {
-		uint8_t *page = vmbus_view_page(ch->view, ch->interrupt_page >> VMBUS_PAGE_SHIFT, true);
-
-		if (page)
-			(void)__atomic_fetch_and(page + VMBUS_PAGE_SIZE / 2 + ch->open.event_flag / 8,
-						 (uint8_t)~(1u << ch->open.event_flag % 8), __ATOMIC_SEQ_CST);
-	}
+	if (ch->version < VMBUS_V1_1)
+		interrupt_bit_clear(ch);
 	if (!ch->armed)
 		return;
 	ch->armed = false;
@@ -254,7 +259,8 @@ void vmbus_channel_busy(struct vmbus_channel *ch, int n)
 	ch->busy += n;
 }
 
-int vmbus_channel_send(struct vmbus_channel *ch, const struct vmbus_packet *packet, uint32_t from_reserve)
+int vmbus_channel_send(struct vmbus_channel *ch, const struct vmbus_packet *packet,
+		       uint32_t from_reserve)
 {
 	int ret = vmbus_tx_put(&ch->tx, packet, from_reserve);
 

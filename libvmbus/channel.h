@@ -83,8 +83,8 @@ struct vmbus_channel {
 	struct vmbus_view *view;
 	void *user;
 	int busy;
-	bool armed;   /* asleep, until the guest signals */
-	bool blocked; /* ops->service() said -EBUSY */
+	bool armed;    /* asleep, until the guest signals */
+	bool blocked;  /* ops->service() said -EBUSY */
 	bool stopping; /* ops->stop() was called */
 
 	/* -- between them -- */

@@ -20,8 +20,8 @@ static struct vmbus_gpadl *gpadl_first(struct vmbus_server *server, uint32_t han
 	return gpadl_next(LIST_FIRST(&server->gpadls[handle % GPADL_BUCKETS]), handle);
 }
 
-#define GPADL_FOREACH(gpadl, server, handle)                                             \
-	for ((gpadl) = gpadl_first(server, handle); (gpadl);                             \
+#define GPADL_FOREACH(gpadl, server, handle)                 \
+	for ((gpadl) = gpadl_first(server, handle); (gpadl); \
 	     (gpadl) = gpadl_next(LIST_NEXT(gpadl, hash_link), handle))
 
 /* GPADL_BODY names no channel: while it is assembled a handle is unique. */
@@ -92,7 +92,8 @@ static void gpadl_unpin(struct vmbus_gpadl *gpadl, uint32_t ranges)
 	for (uint32_t i = 0; i < ranges; i++) {
 		const struct gpadl_range *r = &gpadl->ranges[i];
 
-		vmbus_mem_unpin_pages(gpadl->server->mem, r->pfns, vmbus_span_pages(r->offset, r->len));
+		vmbus_mem_unpin_pages(gpadl->server->mem, r->pfns,
+				      vmbus_span_pages(r->offset, r->len));
 	}
 }
 
@@ -194,7 +195,8 @@ void vmbus_gpadl_reap(struct vmbus_server *server)
 		if (gpadl->state == GPADL_TEARDOWN) {
 			if (!vmbus_queue_has_room(server))
 				continue;
-			vmbus_queue_add(server, VMBUS_MSG_GPADL_TORNDOWN, &torndown, sizeof(torndown));
+			vmbus_queue_add(server, VMBUS_MSG_GPADL_TORNDOWN, &torndown,
+					sizeof(torndown));
 			server->channels_due |= gpadl->channel->rescind_due;
 		}
 		TAILQ_REMOVE(&server->ending, gpadl, ending_link);
@@ -240,7 +242,6 @@ static int ranges_parse(struct vmbus_gpadl *gpadl)
 		r->len = head.byte_count;
 		r->pfns = word;
 		if (r->len == 0 || r->offset >= VMBUS_PAGE_SIZE ||
-		    r->len > UINT32_MAX - r->offset - (VMBUS_PAGE_SIZE - 1) ||
 		    vmbus_span_pages(r->offset, r->len) > end - word)
 			return VMBUS_FAULT_GPADL_RANGES;
 		word += vmbus_span_pages(r->offset, r->len);
@@ -279,7 +280,8 @@ static int gpadl_accept(struct vmbus_gpadl *gpadl)
 	return ret;
 }
 
-static void created_send(struct vmbus_server *server, uint32_t channel_id, uint32_t handle, int result)
+static void created_send(struct vmbus_server *server, uint32_t channel_id, uint32_t handle,
+			 int result)
 {
 	struct vmbus_msg_gpadl_created created = {
 		.channel_id = channel_id,
@@ -311,7 +313,8 @@ static int gpadl_append(struct vmbus_gpadl *gpadl, const void *words, size_t byt
 	return ret;
 }
 
-static int gpadl_start(struct vmbus_server *server, const struct message *m, struct vmbus_gpadl **gpadl)
+static int gpadl_start(struct vmbus_server *server, const struct message *m,
+		       struct vmbus_gpadl **gpadl)
 {
 	const struct vmbus_msg_gpadl_header *header = &m->u.gpadl_header;
 	struct vmbus_channel *ch;

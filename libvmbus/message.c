@@ -24,6 +24,7 @@
 #define F_PAUSE VMBUS_FEATURE_PAUSE_RESUME
 #define PAUSED WHILE_PAUSED
 
+/* clang-format off */
 static const struct message_type message_types[VMBUS_MSG_COUNT] = {
 #define ROW(type, size, flags, version, feature, states, channel, handler)               \
 	[VMBUS_MSG_##type] = {#type, size, flags, version, feature, states, channel, handler}
@@ -59,6 +60,7 @@ static const struct message_type message_types[VMBUS_MSG_COUNT] = {
 	ROW(RESUME,                 8, G2H | PAUSED,  VMBUS_V6_0, F_PAUSE,  ON,           0,        vmbus_on_resume),
 #undef ROW
 };
+/* clang-format on */
 
 const struct message_type *vmbus_message_type(uint32_t type)
 {

@@ -34,8 +34,8 @@ struct message {
 
 #define GUEST_TO_HOST 0x1u
 #define HOST_TO_GUEST 0x2u
-#define REPLIES 0x4u      /* answered from inside its handler: needs a place in the queue */
-#define WHILE_PAUSED 0x8u /* legal between PAUSE and RESUME */
+#define REPLIES       0x4u /* answered from inside its handler: needs a place in the queue */
+#define WHILE_PAUSED  0x8u /* legal between PAUSE and RESUME */
 
 struct message_type {
 	const char *name;

@@ -30,7 +30,8 @@ static bool version_known(const struct vmbus_server *server, uint32_t version)
 #define X(constant, major, minor, host) case VMBUS_##constant:
 		VMBUS_VERSIONS(X)
 #undef X
-		return version >= server->config.min_version && version <= server->config.max_version;
+		return version >= server->config.min_version &&
+		       version <= server->config.max_version;
 	default:
 		return false;
 	}
@@ -50,7 +51,8 @@ static void version_refuse(struct vmbus_server *server, uint32_t vp, uint8_t sin
 			   VMBUS_VERSION_RESPONSE_SIZE_BASE);
 }
 
-static void version_accept(struct vmbus_server *server, const struct contact *contact, uint8_t connection_state)
+static void version_accept(struct vmbus_server *server, const struct contact *contact,
+			   uint8_t connection_state)
 {
 	struct vmbus_msg_version_response response = {
 		.supported = 1,
@@ -59,10 +61,11 @@ static void version_accept(struct vmbus_server *server, const struct contact *co
 			contact->version >= VMBUS_V5_0 ? VMBUS_CONN_MESSAGE : contact->version,
 		.features = server->features,
 	};
-	size_t len = contact->version >= VMBUS_V6_0 ? sizeof(response) : VMBUS_VERSION_RESPONSE_SIZE_BASE;
+	size_t len = contact->version >= VMBUS_V6_0 ? sizeof(response) :
+						      VMBUS_VERSION_RESPONSE_SIZE_BASE;
 
-	vmbus_queue_add_to(server, contact_vp(contact), VMBUS_SINT, VMBUS_MSG_VERSION_RESPONSE, &response,
-			   len);
+	vmbus_queue_add_to(server, contact_vp(contact), VMBUS_SINT, VMBUS_MSG_VERSION_RESPONSE,
+			   &response, len);
 }
 
 /* Before 2.4 interrupts go through a page of the guest's, which must stay. */
@@ -128,7 +131,8 @@ static void contact_answer(struct vmbus_server *server, const struct contact *co
 
 /* The fields that came with 5.0 and 5.1 lie where the interrupt page was, and hold only
  * on connection 4; before, and elsewhere, SINT and VTL are the usual ones. */
-static int contact_parse(struct vmbus_server *server, const struct message *m, struct contact *contact)
+static int contact_parse(struct vmbus_server *server, const struct message *m,
+			 struct contact *contact)
 {
 	const struct vmbus_msg_initiate_contact *c = &m->u.contact;
 	bool multi = m->connection_id == VMBUS_CONN_MESSAGE_MULTI;
@@ -216,9 +220,10 @@ int vmbus_on_unload(struct vmbus_server *server, const struct message *m)
 int vmbus_on_modify_connection(struct vmbus_server *server, const struct message *m)
 {
 	const struct vmbus_msg_modify_connection *modify = &m->u.modify_connection;
+	struct vmbus_msg_modify_connection_response response = {.connection_state = 0};
 	bool mismatch = !modify->monitor_page_parent != !modify->monitor_page_child;
-	struct vmbus_msg_modify_connection_response response = {.connection_state = mismatch ? 2 : 0};
 
+	response.connection_state = mismatch ? 2 : 0;
 	vmbus_queue_add(server, VMBUS_MSG_MODIFY_CONNECTION_RESPONSE, &response, sizeof(response));
 	return mismatch ? VMBUS_FAULT_BAD_MONITOR : 0;
 }

@@ -35,7 +35,8 @@ int vmbus_channel_of_message(struct vmbus_server *server, const struct message *
 
 uint32_t vmbus_channel_connection(const struct vmbus_channel *ch)
 {
-	return ch->server->version >= VMBUS_V1_1 ? EVENT_CONNECTION_BASE + ch->id : VMBUS_CONN_EVENT;
+	return ch->server->version >= VMBUS_V1_1 ? EVENT_CONNECTION_BASE + ch->id :
+						   VMBUS_CONN_EVENT;
 }
 
 /* -- Ids ------------------------------------------------------------------ */
@@ -88,18 +89,22 @@ static int id_promise(struct vmbus_server *server)
 
 static int channel_order(const struct vmbus_channel *a, const struct vmbus_channel *b)
 {
-	int order = memcmp(&a->offer.interface_id, &b->offer.interface_id, sizeof(struct vmbus_guid));
+	int order =
+		memcmp(&a->offer.interface_id, &b->offer.interface_id, sizeof(struct vmbus_guid));
 
 	if (order == 0)
 		order = (a->offer.order > b->offer.order) - (a->offer.order < b->offer.order);
 	if (order == 0)
-		order = memcmp(&a->offer.instance_id, &b->offer.instance_id, sizeof(struct vmbus_guid));
+		order = memcmp(&a->offer.instance_id, &b->offer.instance_id,
+			       sizeof(struct vmbus_guid));
 	return order ? order : (int)a->subindex - (int)b->subindex;
 }
 
-static bool channel_same(const struct vmbus_channel *ch, const struct vmbus_offer *offer, uint16_t subindex)
+static bool channel_same(const struct vmbus_channel *ch, const struct vmbus_offer *offer,
+			 uint16_t subindex)
 {
-	return ch->subindex == subindex && vmbus_guid_equal(ch->offer.interface_id, offer->interface_id) &&
+	return ch->subindex == subindex &&
+	       vmbus_guid_equal(ch->offer.interface_id, offer->interface_id) &&
 	       vmbus_guid_equal(ch->offer.instance_id, offer->instance_id);
 }
 
@@ -149,7 +154,8 @@ static int channel_predecessor(const struct vmbus_server *server, const struct v
 	return 0;
 }
 
-static struct vmbus_channel *channel_new(struct vmbus_server *server, const struct vmbus_offer *offer,
+static struct vmbus_channel *channel_new(struct vmbus_server *server,
+					 const struct vmbus_offer *offer,
 					 struct vmbus_channel *primary, uint16_t subindex)
 {
 	struct vmbus_channel *ch = calloc(1, sizeof(*ch));
@@ -275,7 +281,6 @@ void vmbus_channel_revoke(struct vmbus_channel *ch)
 	struct vmbus_server *server = ch->server;
 
 	vmbus_server_enter(server);
-	vmbus_channel_revoke_subs(ch);
 	channel_revoke(ch);
 	vmbus_server_leave(server);
 }

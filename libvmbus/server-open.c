@@ -12,7 +12,8 @@
 
 /* What the guest chooses with GUEST_SIGNALS, otherwise comes from the offer. Before 1.1
  * all channels share one event connection; before 2.4 interrupts go to the first VP. */
-static struct open_request open_request_of(const struct vmbus_channel *ch, const struct vmbus_msg_open *open)
+static struct open_request open_request_of(const struct vmbus_channel *ch,
+					   const struct vmbus_msg_open *open)
 {
 	const struct vmbus_server *server = ch->server;
 	bool own = server->features & VMBUS_FEATURE_GUEST_SIGNALS;
@@ -225,7 +226,8 @@ int vmbus_on_close_reserved(struct vmbus_server *server, const struct message *m
 
 static void modify_answer(struct vmbus_server *server, uint32_t channel_id, uint32_t status)
 {
-	struct vmbus_msg_modify_channel_response response = {.channel_id = channel_id, .status = status};
+	struct vmbus_msg_modify_channel_response response = {.channel_id = channel_id,
+							     .status = status};
 
 	vmbus_queue_add(server, VMBUS_MSG_MODIFY_CHANNEL_RESPONSE, &response, sizeof(response));
 }
@@ -267,7 +269,8 @@ int vmbus_on_modify_channel(struct vmbus_server *server, const struct message *m
 
 	if (!ret && (ch->modify_waits || ch->modify_due))
 		return VMBUS_FAULT_WRONG_STATE;
-	if (!ret && (modify->target_vp >= server->config.vp_count || ch->open.target_vp == VMBUS_VP_NONE))
+	if (!ret &&
+	    (modify->target_vp >= server->config.vp_count || ch->open.target_vp == VMBUS_VP_NONE))
 		ret = VMBUS_FAULT_BAD_VP;
 	if (!ret)
 		channel_modify(ch, modify->target_vp);
@@ -387,9 +390,11 @@ void vmbus_channels_poll(struct vmbus_server *server)
 		call = atomic_exchange(&ch->call, NULL);
 		if (call)
 			call->fn(call);
-		if (!ch->halt_told && atomic_load_explicit(&ch->halted, memory_order_acquire) != 0) {
+		if (!ch->halt_told &&
+		    atomic_load_explicit(&ch->halted, memory_order_acquire) != 0) {
 			ch->halt_told = true;
-			vmbus_server_fault(server, (int)vmbus_channel_fault(ch), ch->id, "channel stopped");
+			vmbus_server_fault(server, (int)vmbus_channel_fault(ch), ch->id,
+					   "channel stopped");
 		}
 		if (ch->state == CHANNEL_OPEN && atomic_load(&ch->sub_wanted) > 0)
 			vmbus_channel_offer_subs(ch);

@@ -56,7 +56,8 @@ bool vmbus_queue_post(struct vmbus_server *server)
 
 	while (server->queue_count > 0 && (!server->paused || server->queue_pass > 0)) {
 		struct outgoing *out = &server->queue[server->queue_first];
-		int ret = server->ops.post_message(server->opaque, out->vp, out->sint, out->u.bytes, out->len);
+		int ret = server->ops.post_message(server->opaque, out->vp, out->sint, out->u.bytes,
+						   out->len);
 
 		if (ret == -EAGAIN)
 			break;

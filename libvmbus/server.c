@@ -13,12 +13,14 @@ static void struct_take(void *dst, size_t dst_size, const void *src, size_t src_
 	memcpy(dst, src, src_size < dst_size ? src_size : dst_size);
 }
 
-static bool config_valid(const struct vmbus_server_config *config, const struct vmbus_server_ops *ops)
+static bool config_valid(const struct vmbus_server_config *config,
+			 const struct vmbus_server_ops *ops)
 {
 	return config->mem && config->vp_count > 0 && config->min_version <= config->max_version &&
 	       config->max_channels > 0 && config->max_channels <= VMBUS_CHANNEL_MAX &&
-	       config->max_messages >= 2 && config->max_messages <= UINT32_MAX / 2 && ops->post_message &&
-	       ops->signal && ops->doorbell_add && ops->doorbell_remove && ops->channel_opened && ops->wake;
+	       config->max_messages >= 2 && config->max_messages <= UINT32_MAX / 2 &&
+	       ops->post_message && ops->signal && ops->doorbell_add && ops->doorbell_remove &&
+	       ops->channel_opened && ops->wake;
 }
 
 int vmbus_server_new(const struct vmbus_server_config *config, struct vmbus_server **result)
@@ -86,7 +88,8 @@ void vmbus_server_leave(struct vmbus_server *server)
 }
 
 /* One guest must not fill the log: the first of a kind, then each power of two. */
-int vmbus_server_fault(struct vmbus_server *server, int fault, uint32_t channel_id, const char *text)
+int vmbus_server_fault(struct vmbus_server *server, int fault, uint32_t channel_id,
+		       const char *text)
 {
 	uint64_t n;
 
@@ -101,7 +104,8 @@ int vmbus_server_fault(struct vmbus_server *server, int fault, uint32_t channel_
 /* -- From the guest ------------------------------------------------------- */
 
 /* Whether the row takes the message here and now. */
-static int message_check(const struct vmbus_server *server, const struct message_type *type, size_t len)
+static int message_check(const struct vmbus_server *server, const struct message_type *type,
+			 size_t len)
 {
 	if (!(type->flags & GUEST_TO_HOST))
 		return VMBUS_FAULT_WRONG_DIRECTION;
@@ -138,12 +142,14 @@ static int message_handle(struct vmbus_server *server, struct message *m)
 	return vmbus_server_fault(server, ret, message_channel(m), m->type->name);
 }
 
-int vmbus_server_message(struct vmbus_server *server, uint32_t connection_id, const void *bytes, size_t len)
+int vmbus_server_message(struct vmbus_server *server, uint32_t connection_id, const void *bytes,
+			 size_t len)
 {
 	struct message m = {.len = len, .connection_id = connection_id};
 	int ret;
 
-	if (server->down || (connection_id != VMBUS_CONN_MESSAGE && connection_id != VMBUS_CONN_MESSAGE_MULTI))
+	if (server->down ||
+	    (connection_id != VMBUS_CONN_MESSAGE && connection_id != VMBUS_CONN_MESSAGE_MULTI))
 		return vmbus_server_fault(server, VMBUS_FAULT_BAD_CONNECTION, 0, "message");
 	if (len > VMBUS_MESSAGE_MAX)
 		return vmbus_server_fault(server, VMBUS_FAULT_OVERSIZED, 0, "message");

@@ -96,7 +96,8 @@ void vmbus_server_enter(struct vmbus_server *server);
 void vmbus_server_leave(struct vmbus_server *server);
 
 /* Counts and logs what the guest did; returns @fault. */
-int vmbus_server_fault(struct vmbus_server *server, int fault, uint32_t channel_id, const char *text);
+int vmbus_server_fault(struct vmbus_server *server, int fault, uint32_t channel_id,
+		       const char *text);
 
 /* -- server-queue.c: messages to the guest --------------------------------- */
 
@@ -171,6 +172,7 @@ int vmbus_on_pause(struct vmbus_server *server, const struct message *m);
 int vmbus_on_resume(struct vmbus_server *server, const struct message *m);
 int vmbus_on_tl_connect(struct vmbus_server *server, const struct message *m);
 
-#define VMBUS_STATUS_FAILED 0x8000ffffu /* in OPEN_RESULT, GPADL_CREATED, ...: not 0 is a failure */
+/* In OPEN_RESULT, GPADL_CREATED and others: what is not 0 is a failure. */
+#define VMBUS_STATUS_FAILED 0x8000ffffu
 
 #endif

@@ -34,7 +34,8 @@ static uint32_t version_next(struct vmbus_cursor *script)
 #define X(constant, major, minor, host) VMBUS_##constant,
 		VMBUS_VERSIONS(X)
 #undef X
-		0, UINT32_MAX};
+			0,
+		UINT32_MAX};
 
 	return versions[byte_next(script) % (sizeof(versions) / sizeof(versions[0]))];
 }
@@ -114,7 +115,8 @@ static void ring_scribble(struct vmbus_cursor *script)
 
 static void memory_plug(void)
 {
-	struct vmbus_region region = {.size = sizeof(region), .gpa = 1ull << 30, .len = 4096, .fd = -1};
+	struct vmbus_region region = {
+		.size = sizeof(region), .gpa = 1ull << 30, .len = 4096, .fd = -1};
 	static uint8_t page[4096] __attribute__((aligned(4096)));
 
 	region.host = page;
@@ -133,6 +135,7 @@ static void device_act(struct vmbus_cursor *script)
 	switch (act / DEVICES % 8) {
 	case 0:
 		device->stop_result = arg % 2 ? -EINPROGRESS : 0;
+		device->sub_stop_result = arg % 4 / 2 ? -EINPROGRESS : 0;
 		break;
 	case 1:
 		device->open_result = arg % 2 ? -ENOMEM : 0;
@@ -209,7 +212,7 @@ static void script_end(void)
 	struct vmbus_server_stats stats;
 
 	for (unsigned int i = 0; i < DEVICES; i++) {
-		devices[i].stop_result = 0;
+		devices[i].stop_result = devices[i].sub_stop_result = 0;
 		if (devices[i].held)
 			vmbus_gpadl_unref(devices[i].held);
 		devices[i].held = NULL;

@@ -25,10 +25,12 @@ static void offer_check_guids(struct mock *m, const struct vmbus_msg_offer *offe
 	for (uint32_t id = 1; id <= m->known_top; id++) {
 		const struct vmbus_msg_offer *other = &m->known[id].offer;
 
-		if (other->channel_id != id || !vmbus_guid_equal(other->interface_id, offer->interface_id) ||
+		if (other->channel_id != id ||
+		    !vmbus_guid_equal(other->interface_id, offer->interface_id) ||
 		    !vmbus_guid_equal(other->instance_id, offer->instance_id))
 			continue;
-		MOCK_CHECK(!m->known[id].held || other->subchannel_index != offer->subchannel_index);
+		MOCK_CHECK(!m->known[id].held ||
+			   other->subchannel_index != offer->subchannel_index);
 		primary |= other->subchannel_index == 0;
 	}
 	MOCK_CHECK(primary);
@@ -174,8 +176,8 @@ struct books {
 
 static struct books books_close(struct mock *m)
 {
-	struct books old = {m->wild, m->known,         m->teardown_count, m->created_owed, m->contacts_owed,
-			    m->unloads_owed, m->all_offers_owed, m->version};
+	struct books old = {m->wild,          m->known,        m->teardown_count,  m->created_owed,
+			    m->contacts_owed, m->unloads_owed, m->all_offers_owed, m->version};
 
 	m->known = m->spare;
 	m->spare = old.known;
@@ -206,7 +208,8 @@ void mock_reset(struct mock *m)
 
 /* INITIATE_CONTACT and UNLOAD: from here on only their answer is awaited, unless they are
  * not taken. */
-static int post_ending(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+static int post_ending(struct mock *m, uint32_t connection_id, const struct message *msg,
+		       size_t len)
 {
 	struct books old = books_close(m);
 	int ret;
@@ -229,7 +232,8 @@ static struct mock_known *any_known(struct mock *m, uint32_t id)
 	return known_of(m, id >= 1 && id <= VMBUS_CHANNEL_MAX ? id : VMBUS_CHANNEL_MAX);
 }
 
-static int post_released(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+static int post_released(struct mock *m, uint32_t connection_id, const struct message *msg,
+			 size_t len)
 {
 	uint32_t id = msg->u.channel.channel_id;
 	struct mock_known *known = any_known(m, id);
@@ -251,14 +255,15 @@ static int post_released(struct mock *m, uint32_t connection_id, const struct me
 	return ret;
 }
 
-static int post_counted(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len,
-			unsigned int *owed)
+static int post_counted(struct mock *m, uint32_t connection_id, const struct message *msg,
+			size_t len, unsigned int *owed)
 {
 	int ret;
 
 	++*owed;
 	ret = vmbus_server_message(m->server, connection_id, msg->u.bytes, len);
-	if (dropped(ret) || (ret == VMBUS_FAULT_BAD_CHANNEL && msg->u.header.type != VMBUS_MSG_GPADL_HEADER))
+	if (dropped(ret) ||
+	    (ret == VMBUS_FAULT_BAD_CHANNEL && msg->u.header.type != VMBUS_MSG_GPADL_HEADER))
 		--*owed;
 	return ret;
 }
@@ -281,7 +286,8 @@ static int post_open(struct mock *m, uint32_t connection_id, const struct messag
 	return ret;
 }
 
-static int post_modify(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+static int post_modify(struct mock *m, uint32_t connection_id, const struct message *msg,
+		       size_t len)
 {
 	struct mock_known *known = any_known(m, msg->u.channel.channel_id);
 	int ret;
@@ -295,7 +301,8 @@ static int post_modify(struct mock *m, uint32_t connection_id, const struct mess
 	return ret;
 }
 
-static int post_teardown(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+static int post_teardown(struct mock *m, uint32_t connection_id, const struct message *msg,
+			 size_t len)
 {
 	uint32_t id = msg->u.gpadl_teardown.channel_id;
 	const struct vmbus_channel *ch = id <= VMBUS_CHANNEL_MAX ? m->server->by_id[id] : NULL;
@@ -313,7 +320,8 @@ static int post_teardown(struct mock *m, uint32_t connection_id, const struct me
 	return ret;
 }
 
-static int post_request_offers(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+static int post_request_offers(struct mock *m, uint32_t connection_id, const struct message *msg,
+			       size_t len)
 {
 	bool before = m->all_offers_owed;
 	int ret;
@@ -325,7 +333,8 @@ static int post_request_offers(struct mock *m, uint32_t connection_id, const str
 	return ret;
 }
 
-static int post_booked(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
+static int post_booked(struct mock *m, uint32_t connection_id, const struct message *msg,
+		       size_t len)
 {
 	switch (msg->u.header.type) {
 	case VMBUS_MSG_INITIATE_CONTACT:
@@ -358,8 +367,8 @@ int mock_post(struct mock *m, uint32_t connection_id, const void *message, size_
 	memcpy(&msg.u, message, len);
 	ret = post_booked(m, connection_id, &msg, len);
 	if (m->trace)
-		fprintf(stderr, "-> %s %x, %zu bytes: %d; %s\n", vmbus_message_name(msg.u.header.type),
-			msg.u.channel.channel_id, len, ret,
+		fprintf(stderr, "-> %s %x, %zu bytes: %d; %s\n",
+			vmbus_message_name(msg.u.header.type), msg.u.channel.channel_id, len, ret,
 			vmbus_connection_states[m->server->state].name);
 	return ret;
 }
@@ -429,7 +438,8 @@ int mock_contact(struct mock *m, uint32_t version)
 	else
 		contact.u.interrupt_page = 0x3000;
 	contact.header.type = VMBUS_MSG_INITIATE_CONTACT;
-	return mock_post(m, version >= VMBUS_V5_0 ? VMBUS_CONN_MESSAGE_MULTI : VMBUS_CONN_MESSAGE, &contact,
+	return mock_post(m, version >= VMBUS_V5_0 ? VMBUS_CONN_MESSAGE_MULTI : VMBUS_CONN_MESSAGE,
+			 &contact,
 			 m->features & VMBUS_FEATURE_CLIENT_ID ? sizeof(contact) :
 								 VMBUS_INITIATE_CONTACT_SIZE_BASE);
 }
@@ -496,7 +506,8 @@ int mock_open(struct mock *m, uint32_t channel_id, uint32_t handle, uint32_t vp)
 	};
 
 	return mock_send(m, VMBUS_MSG_OPEN_CHANNEL, &msg,
-			 m->features & VMBUS_FEATURE_GUEST_SIGNALS ? sizeof(msg) : VMBUS_OPEN_SIZE_BASE);
+			 m->features & VMBUS_FEATURE_GUEST_SIGNALS ? sizeof(msg) :
+								     VMBUS_OPEN_SIZE_BASE);
 }
 
 int mock_modify(struct mock *m, uint32_t channel_id, uint32_t vp)

@@ -60,7 +60,8 @@ static int backend_doorbell_add(void *opaque, uint32_t connection_id, int fd)
 		return m->doorbell_result;
 	MOCK_CHECK(m->doorbell_count < MOCK_CHANNELS);
 	for (unsigned int i = 0; i < m->doorbell_count; i++)
-		MOCK_CHECK(m->doorbells[i].connection_id != connection_id || m->version < VMBUS_V1_1);
+		MOCK_CHECK(m->doorbells[i].connection_id != connection_id ||
+			   m->version < VMBUS_V1_1);
 	m->doorbells[m->doorbell_count].connection_id = connection_id;
 	m->doorbells[m->doorbell_count++].fd = fd;
 	return 0;
@@ -142,6 +143,8 @@ static int device_service(void *opaque, struct vmbus_channel *channel, unsigned 
 
 	device->services++;
 	device->budget = budget;
+	vmbus_channel_busy(channel, -(int)device->in_flight);
+	device->in_flight = 0;
 	ret = device->service_result;
 	if (ret == -EAGAIN)
 		device->service_result = 0;
@@ -166,9 +169,8 @@ static int device_stop(void *opaque, struct vmbus_channel *channel)
 {
 	struct mock_device *device = opaque;
 
-	(void)channel;
 	device->stops++;
-	return device->stop_result;
+	return vmbus_channel_subindex(channel) ? device->sub_stop_result : device->stop_result;
 }
 
 static void device_closed(void *opaque, struct vmbus_channel *channel)
@@ -236,7 +238,8 @@ void mock_start(struct mock *m)
 
 	m->ram_fd = memfd_create("ram", MFD_CLOEXEC);
 	MOCK_CHECK(m->ram_fd >= 0 && ftruncate(m->ram_fd, MOCK_PAGES * VMBUS_PAGE_SIZE) == 0);
-	m->ram = mmap(NULL, MOCK_PAGES * VMBUS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, m->ram_fd, 0);
+	m->ram = mmap(NULL, MOCK_PAGES * VMBUS_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      m->ram_fd, 0);
 	MOCK_CHECK(m->ram != MAP_FAILED);
 	m->mem = vmbus_mem_new();
 	region.len = MOCK_PAGES * VMBUS_PAGE_SIZE;
@@ -273,13 +276,28 @@ void mock_fini(struct mock *m)
 	free(m->known < m->spare ? m->known : m->spare);
 }
 
-int mock_offer(struct mock *m, struct mock_device *device, uint8_t instance, struct vmbus_channel **channel)
+const struct vmbus_channel_ops *mock_device_ops(void)
 {
-	struct vmbus_offer offer = VMBUS_OFFER_INIT;
+	return &device_ops;
+}
+
+int mock_offer(struct mock *m, struct mock_device *device, uint8_t instance,
+	       struct vmbus_channel **channel)
+{
 	struct vmbus_guid scsi = VMBUS_GUID_SCSI;
 
-	offer.interface_id = scsi;
-	offer.instance_id.b[0] = instance;
+	return mock_offer_as(m, device, scsi, instance, 0, channel);
+}
+
+int mock_offer_as(struct mock *m, struct mock_device *device, struct vmbus_guid interface_id,
+		  uint16_t instance, uint32_t order, struct vmbus_channel **channel)
+{
+	struct vmbus_offer offer = VMBUS_OFFER_INIT;
+
+	offer.interface_id = interface_id;
+	offer.order = order;
+	offer.instance_id.b[0] = (uint8_t)instance;
+	offer.instance_id.b[1] = (uint8_t)(instance >> 8);
 	offer.ops = &device_ops;
 	offer.device = device;
 	device->mock = m;

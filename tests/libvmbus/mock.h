@@ -13,11 +13,11 @@
 
 #include <vmbus/server.h>
 
-#define MOCK_PAGES 2048u /* of guest memory, from page 0 on */
-#define MOCK_CHANNELS 64u
-#define MOCK_TEARDOWNS 4096u
-#define MOCK_INBOX 4096u
-#define MOCK_RING_PFN 16u
+#define MOCK_PAGES      2048u /* of guest memory, from page 0 on */
+#define MOCK_CHANNELS   64u
+#define MOCK_TEARDOWNS  4096u
+#define MOCK_INBOX      4096u
+#define MOCK_RING_PFN   16u
 #define MOCK_RING_PAGES 8u
 
 struct mock_message {
@@ -40,7 +40,7 @@ struct mock_message {
 
 /* What the guest knows of a channel id. */
 struct mock_known {
-	bool held;      /* from the OFFER to our RELID_RELEASED */
+	bool held; /* from the OFFER to our RELID_RELEASED */
 	bool rescinded;
 	bool wild; /* released by a guess, before its OFFER came: no book is kept */
 	struct vmbus_msg_offer offer;
@@ -56,8 +56,10 @@ struct mock_teardown { /* GPADL_TORNDOWN is owed, or may come (cancelled) */
 /* What a test's device does, and what was done to it. */
 struct mock_device {
 	int open_result;
-	int stop_result;    /* -EINPROGRESS: I/O is in flight */
-	int service_result; /* 0: all packets are taken and echoed; -EAGAIN: once */
+	int stop_result;        /* -EINPROGRESS: I/O is in flight */
+	int sub_stop_result;    /* of sub-channels */
+	int service_result;     /* 0: all packets are taken and echoed; -EAGAIN: once */
+	unsigned int in_flight; /* requests that the next service finishes */
 	bool revoke_in_closed;
 	struct vmbus_channel *channel;
 	struct vmbus_gpadl *held; /* a reference, taken by the test */
@@ -93,7 +95,7 @@ struct mock {
 	uint64_t signal_page;
 
 	/* the guest's bookkeeping */
-	uint32_t version, features; /* @features: to ask for at 6.0 */
+	uint32_t version, features;       /* @features: to ask for at 6.0 */
 	struct mock_known *known, *spare; /* by id */
 	uint32_t known_top;               /* none is used above */
 	struct mock_teardown teardowns[MOCK_TEARDOWNS];
@@ -137,7 +139,13 @@ void mock_check_settled(struct mock *m);
 
 /* -- Shorthands: each ends the program if it does not go as usual ----------- */
 
-int mock_offer(struct mock *m, struct mock_device *device, uint8_t instance, struct vmbus_channel **channel);
+/* A SCSI interface; the channel goes to device->channel, unless @channel is not NULL. Return
+ * what vmbus_server_offer() says. */
+int mock_offer(struct mock *m, struct mock_device *device, uint8_t instance,
+	       struct vmbus_channel **channel);
+int mock_offer_as(struct mock *m, struct mock_device *device, struct vmbus_guid interface_id,
+		  uint16_t instance, uint32_t order, struct vmbus_channel **channel);
+const struct vmbus_channel_ops *mock_device_ops(void);
 int mock_contact(struct mock *m, uint32_t version);
 void mock_connect(struct mock *m, uint32_t version); /* until connected */
 int mock_simple(struct mock *m, uint32_t type);      /* header only */
@@ -152,10 +160,10 @@ int mock_modify(struct mock *m, uint32_t channel_id, uint32_t vp);
 uint32_t mock_open_first(struct mock *m, uint32_t version);
 
 _Noreturn void mock_fail(const char *file, int line, const char *what);
-#define MOCK_CHECK(condition)                                                            \
-	do {                                                                             \
-		if (!(condition))                                                        \
-			mock_fail(__FILE__, __LINE__, #condition);                       \
+#define MOCK_CHECK(condition)                                      \
+	do {                                                       \
+		if (!(condition))                                  \
+			mock_fail(__FILE__, __LINE__, #condition); \
 	} while (0)
 
 #endif
