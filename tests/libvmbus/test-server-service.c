@@ -487,3 +487,34 @@ Test(service, both_forms_of_mapping_serve_alike)
 		finish();
 	}
 }
+
+/* -- Calls in the server's thread ---------------------------------------------- */
+
+static unsigned int calls;
+
+static void called(struct vmbus_channel_call *call)
+{
+	(void)call;
+	calls++;
+}
+
+Test(service, a_call_is_made_once_by_the_next_poll)
+{
+	struct vmbus_channel_call call = {.fn = called};
+
+	start();
+	vmbus_channel_call(channel, &call);
+	cr_expect(m.woken);
+	cr_expect_eq(calls, 0);
+	mock_run(&m);
+	vmbus_server_poll(m.server);
+	cr_expect_eq(calls, 1);
+	/* also while the device closes: it waits for it */
+	device.stop_result = -EINPROGRESS;
+	cr_expect_eq(mock_channel(&m, VMBUS_MSG_CLOSE_CHANNEL, 1), 0);
+	vmbus_channel_call(channel, &call);
+	mock_run(&m);
+	cr_expect_eq(calls, 2);
+	device.stop_result = 0;
+	finish();
+}
