@@ -83,8 +83,9 @@ static int file_prepare(const struct open_context *ctx, int fd, uint32_t *flags)
 
 	if (ret)
 		return ret;
-	/* O_NONBLOCK was only there to pass FIFOs by; io_uring would obey it. */
-	if (fcntl(fd, F_SETFL, 0) < 0)
+	/* O_NONBLOCK was only there to pass FIFOs by; io_uring would obey it. Nobody looks
+	 * at an image's access time, and each read pays for it (owners may choose). */
+	if (fcntl(fd, F_SETFL, O_NOATIME) < 0 && fcntl(fd, F_SETFL, 0) < 0)
 		return vhd_fail(ctx->err, -errno, "cannot set the file's flags");
 	if (ctx->options->flags & VHD_OPEN_NO_LOCK)
 		return 0;

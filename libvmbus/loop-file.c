@@ -25,6 +25,7 @@
 #include <linux/falloc.h>
 #include <linux/magic.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "loop-priv.h"
 
@@ -87,6 +88,25 @@ static int64_t result_of(ssize_t r)
 	return r < 0 ? -errno : r;
 }
 
+/* One iovec, the most there is mostly, is cheaper without the vector. */
+static int64_t read_plain(const struct vmbus_io *io)
+{
+	int fd = io->file->fd;
+
+	if (io->iov_count == 1)
+		return result_of(pread(fd, io->iov->iov_base, io->iov->iov_len, (off_t)io->offset));
+	return result_of(preadv(fd, io->iov, (int)io->iov_count, (off_t)io->offset));
+}
+
+static int64_t write_plain(const struct vmbus_io *io)
+{
+	int fd = io->file->fd;
+
+	if (io->iov_count == 1)
+		return result_of(pwrite(fd, io->iov->iov_base, io->iov->iov_len, (off_t)io->offset));
+	return result_of(pwritev(fd, io->iov, (int)io->iov_count, (off_t)io->offset));
+}
+
 /* These return a result, or -EINPROGRESS: not like this, use io_uring. */
 static int64_t read_inline(struct vmbus_io *io)
 {
@@ -94,7 +114,7 @@ static int64_t read_inline(struct vmbus_io *io)
 	int64_t r;
 
 	if ((file->state[0] & FILE_CLASS) == FILE_MEMORY)
-		return result_of(preadv(file->fd, io->iov, (int)io->iov_count, (off_t)io->offset));
+		return read_plain(io);
 	if (skip_take(&file->state[1]))
 		return -EINPROGRESS;
 	r = result_of(preadv2(file->fd, io->iov, (int)io->iov_count, (off_t)io->offset, RWF_NOWAIT));
@@ -110,7 +130,7 @@ static int64_t write_watched(struct vmbus_io *io)
 {
 	struct vmbus_file *file = io->file;
 	uint64_t start = spin_clock();
-	int64_t r = result_of(pwritev(file->fd, io->iov, (int)io->iov_count, (off_t)io->offset));
+	int64_t r = write_plain(io);
 
 	if (spin_clock() - start > SLOW_NS)
 		file->state[2] = MISSES_MAX + SKIP_WRITES;
@@ -123,7 +143,7 @@ static int64_t write_inline(struct vmbus_io *io)
 	int64_t r;
 
 	if ((file->state[0] & FILE_CLASS) == FILE_MEMORY)
-		return result_of(pwritev(file->fd, io->iov, (int)io->iov_count, (off_t)io->offset));
+		return write_plain(io);
 	if (skip_take(&file->state[2]))
 		return -EINPROGRESS;
 	if (file->state[0] & FILE_WRITE_BLOCKS)

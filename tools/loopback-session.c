@@ -141,6 +141,8 @@ bool session_sleep(struct session *s)
 		return false;
 	if (wait_idle(s))
 		ret = vmbus_shm_guest_wait(s->shm, 0, TIMEOUT_MS, &wait, message, &len);
+	if (s->open) /* awake: no more interrupts until the next arm() */
+		vmbus_rx_disarm(&s->storvsc.channel->rx);
 	if (ret == -EPIPE)
 		session_fail(s, LOOPBACK_NO_HOST, vmbus_shm_guest_gone(s->shm));
 	else if (ret)
