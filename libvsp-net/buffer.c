@@ -124,13 +124,15 @@ const struct vsp_nvsp_ops vsp_net_nvsp_ops = {
 
 /* -- Free slots ----------------------------------------------------------- */
 
-/* Half a cache at a time from and to the common list. */
+/* Half a cache at a time from and to the common list, but never more than half of that. */
 static void cache_fill(struct net_channel *ch)
 {
 	struct net_slots *s = &ch->net->slots;
+	uint32_t most;
 
 	pthread_mutex_lock(&ch->net->slot_lock);
-	while (s->free != NET_NO_SLOT && ch->rx.cache_count < NET_CACHE / 2) {
+	most = (s->free_count + 1) / 2 < NET_CACHE / 2 ? (s->free_count + 1) / 2 : NET_CACHE / 2;
+	while (s->free != NET_NO_SLOT && ch->rx.cache_count < most) {
 		ch->rx.cache[ch->rx.cache_count++] = s->free;
 		s->free = s->slots[s->free].next;
 		s->free_count--;

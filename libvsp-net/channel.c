@@ -63,7 +63,10 @@ static void message_handle(struct vmbus_channel_call *call)
 	net->adapter.mtu = nvsp->mtu ? nvsp->mtu : VSP_NVSP_MTU_MIN;
 	net->adapter.ndis_major = nvsp->ndis_major;
 	net->adapter.ndis_minor = nvsp->ndis_minor;
-	net->adapter.rsc_allowed = nvsp->version >= VSP_NVSP_V61 && nvsp->capabilities & VSP_NVSP_CAP_RSC;
+	/* each channel keeps a run of slots ready for coalesced frames */
+	net->adapter.rsc_allowed = nvsp->version >= VSP_NVSP_V61 &&
+				   nvsp->capabilities & VSP_NVSP_CAP_RSC &&
+				   net->slots.count >= 2 * NET_RX_WINDOW * net->adapter.max_channels;
 	atomic_store(&net->message_state, NET_MESSAGE_DONE);
 	vsp_net_kick(net->channels[0]);
 	vsp_net_change_end(net);
@@ -283,16 +286,16 @@ static int channel_service(void *device, struct vmbus_channel *channel, unsigned
 {
 	struct vsp_net *net = device;
 	struct net_channel *ch = vmbus_channel_get_user(channel);
+	bool control;
 	int ret;
 
 	if (!ch->started)
 		queue_open(ch);
-	if (ch->index == 0 && vsp_net_control_waiting(net))
-		vsp_net_control_run(ch);
 	pthread_mutex_lock(&ch->lock);
 	ret = data_serve(ch, budget);
+	control = ch->index == 0 && vsp_net_control_waiting(net);
 	pthread_mutex_unlock(&ch->lock);
-	if (ch->index == 0 && net->control_count)
+	if (control)
 		vsp_net_control_run(ch);
 	if (ch->ring_waits && ch->loop && !vmbus_rx_peer_frees(vmbus_channel_rx(channel)))
 		vmbus_loop_timer(ch->loop, &ch->timer, RING_POLL_NS);

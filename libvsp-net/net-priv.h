@@ -138,6 +138,7 @@ struct vsp_net {
 	struct net_buffer receive, send;
 	struct net_slots slots;
 	pthread_mutex_t slot_lock;
+	_Atomic uint64_t starving; /* channels that found no free slot, as bits */
 	uint32_t sub_channels_open;
 	bool table_sent;
 	struct vsp_net_stats past; /* of channels that were closed */

@@ -320,6 +320,33 @@ int vsp_net_receive_deliver(struct net_channel *ch)
 	return ret;
 }
 
+/* Gives what this channel keeps for itself to those that found nothing. */
+static void starving_feed(struct net_channel *ch)
+{
+	uint64_t own = 1ull << ch->index, others = atomic_load(&ch->net->starving) & ~own;
+
+	if (!others)
+		return;
+	if (!ch->rx.nic_readable)
+		window_drop(ch);
+	if (!ch->rx.cache_count)
+		return;
+	vsp_net_slots_return(ch);
+	for (others &= atomic_fetch_and(&ch->net->starving, own); others; others &= others - 1)
+		vsp_net_kick(ch->net->channels[__builtin_ctzll(others)]);
+}
+
+/* No slot is free, but other channels may keep some: they are asked. */
+static void starving_begin(struct net_channel *ch)
+{
+	ch->rx.starved = true;
+	ch->stats.rx_waits++;
+	atomic_fetch_or(&ch->net->starving, 1ull << ch->index);
+	for (uint32_t i = 0; i < VSP_NET_CHANNELS; i++)
+		if (i != ch->index)
+			vsp_net_kick(ch->net->channels[i]);
+}
+
 int vsp_net_receive_done(struct net_channel *ch, uint64_t id)
 {
 	struct net_slots *s = &ch->net->slots;
@@ -332,6 +359,7 @@ int vsp_net_receive_done(struct net_channel *ch, uint64_t id)
 	else
 		vsp_net_slots_put(ch, (uint32_t)id);
 	ch->rx.starved = false;
+	starving_feed(ch);
 	return 0;
 }
 
@@ -365,10 +393,10 @@ static void frames_read(struct net_channel *ch)
 	for (unsigned int n = 0; n < NET_RX_BATCH && ch->rx.nic_readable; n++) {
 		if (wanted && !window_fill(ch)) {
 			if (!ch->rx.starved)
-				ch->stats.rx_waits++;
-			ch->rx.starved = true;
+				starving_begin(ch);
 			return;
 		}
+		ch->rx.starved = false;
 		memset(&frame.header, 0, sizeof(frame.header));
 		if (!frame_read(ch, &frame, !wanted))
 			ch->rx.nic_readable = false;
@@ -389,8 +417,10 @@ int vsp_net_receive(struct net_channel *ch)
 {
 	int ret;
 
-	if (ch->net->slots.slots)
+	if (ch->net->slots.slots) {
 		inbox_empty(ch);
+		starving_feed(ch);
+	}
 	ret = vsp_net_receive_deliver(ch);
 	if (ret) {
 		if (ret == -EAGAIN && !ch->rx.ring_full)
@@ -443,6 +473,7 @@ void vsp_net_receive_end(struct net_channel *ch)
 			if (i >= s->control)
 				vsp_net_slots_put(ch, i);
 		}
+		starving_feed(ch);
 		vsp_net_slots_return(ch);
 	}
 	vsp_net_receive_drop(ch);

@@ -11,8 +11,15 @@
 #define RING_PAGES 32u /* each direction, the control page included */
 #define TIMEOUT_MS 10000
 
+/* Whatever failed: if the host is gone, that is why. */
 static int session_fail(struct session *s, int code, const char *text)
 {
+	const char *gone = vmbus_shm_guest_gone(s->shm);
+
+	if (gone) {
+		code = LOOPBACK_NO_HOST;
+		text = gone;
+	}
 	if (!s->error)
 		loopback_fail(code, "%s", text);
 	s->error = code;
@@ -144,7 +151,7 @@ bool session_sleep(struct session *s)
 	if (s->open) /* awake: no more interrupts until the next arm() */
 		vmbus_rx_disarm(&s->storvsc.channel->rx);
 	if (ret == -EPIPE)
-		session_fail(s, LOOPBACK_NO_HOST, vmbus_shm_guest_gone(s->shm));
+		session_fail(s, LOOPBACK_NO_HOST, "the host is gone");
 	else if (ret)
 		session_fail(s, LOOPBACK_FAILED, "the host did not answer within 10 s");
 	else

@@ -304,6 +304,7 @@ static bool action_do(struct vmbus_inproc *bus, const struct action *action)
 		vmbus_server_slot_free(bus->server);
 		break;
 	case HOST_SERVE:
+		bus->bells_due = true; /* a device rings to have another of its channels served */
 		host_serve(bus, action->index);
 		break;
 	case HOST_SLEEP:

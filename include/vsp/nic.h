@@ -134,6 +134,13 @@ VSP_API int vsp_nic_pair(uint32_t queues, uint32_t depth, struct vsp_nic *ends[2
 /* The link of the other end: what this end's user is told. Any thread. */
 VSP_API void vsp_nic_pair_set_link(struct vsp_nic *end, bool up);
 
+/* Writes all frames that pass through @inner into a pcap file (nanoseconds, Ethernet; open it
+ * in Wireshark), as they are: before checksums are filled in and segments cut. The filter
+ * takes @inner over, and is used instead of it. Returns 0; -ENOMEM; or the errno of the file,
+ * with @err saying what is wrong; then @inner is still the caller's. */
+VSP_API int vsp_nic_pcap(struct vsp_nic *inner, const char *path, struct vsp_nic **nic,
+			 struct vmbus_error *err) VMBUS_MUST_CHECK;
+
 /* A tap device, one fd a queue, non-blocking. Either it is made or attached to by name, in the
  * network namespace of the calling thread (CAP_NET_ADMIN, or an existing device that belongs
  * to the user), or its fds are handed in ready: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, and

@@ -25,7 +25,7 @@ trap finish EXIT
 
 die() {
 	echo "not ok: $*"
-	cat "$work/host.log"
+	tail -n 8 "$work/host.log"
 	exit 1
 }
 
