@@ -122,7 +122,7 @@ static void queue_check(struct vmbus_inproc *bus)
 
 void vmbus_inproc_check(struct vmbus_inproc *bus)
 {
-	if (bus->violation[0])
+	if (bus->violation[0] || bus->ending)
 		return;
 	for (uint32_t i = 0; i < bus->guest.config.max_channels; i++)
 		channel_check(bus, i);

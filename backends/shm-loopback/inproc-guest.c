@@ -165,6 +165,14 @@ static int rings_map(struct vmbus_inproc *bus, struct inproc_rings *rings, uint3
 			      rings->pages - upstream_pages, paged, &rings->down);
 }
 
+/* In a row, or from anywhere: then neither side can map them contiguously. */
+static int rings_alloc(struct vmbus_inproc *bus, uint32_t pages, uint64_t *pfns)
+{
+	if (vmbus_inproc_random(bus, 4) && !(bus->config.flags & VMBUS_INPROC_PAGED))
+		return vmbus_inproc_memory_alloc_run(bus, pages, pfns);
+	return vmbus_inproc_alloc(bus, pages, pfns);
+}
+
 int vmbus_inproc_rings_new(struct vmbus_inproc *bus, struct vmbus_guest_channel *channel,
 			   uint32_t upstream_pages, uint32_t downstream_pages, uint32_t *gpadl)
 {
@@ -175,7 +183,7 @@ int vmbus_inproc_rings_new(struct vmbus_inproc *bus, struct vmbus_guest_channel 
 	if (rings->pfns)
 		return -EINVAL;
 	rings->pfns = calloc(pages, sizeof(rings->pfns[0]));
-	err = rings->pfns ? vmbus_inproc_alloc(bus, pages, rings->pfns) : -ENOMEM;
+	err = rings->pfns ? rings_alloc(bus, pages, rings->pfns) : -ENOMEM;
 	if (err)
 		goto out;
 	rings->pages = pages;

@@ -122,6 +122,14 @@ static uint32_t page_find(struct vmbus_inproc *bus)
 	return bus->pages;
 }
 
+static uint64_t page_take(struct vmbus_inproc *bus, uint32_t page, enum page_state state)
+{
+	page_check(bus, page);
+	memset(page_bytes(bus, page), 0, VMBUS_PAGE_SIZE);
+	bus->page_states[page] = (uint8_t)state;
+	return page_pfn(bus, page);
+}
+
 int vmbus_inproc_memory_alloc(struct vmbus_inproc *bus, uint32_t pages, uint64_t *pfns,
 			      enum page_state state)
 {
@@ -132,11 +140,32 @@ int vmbus_inproc_memory_alloc(struct vmbus_inproc *bus, uint32_t pages, uint64_t
 			vmbus_inproc_release(bus, i, pfns);
 			return -ENOMEM;
 		}
-		page_check(bus, page);
-		memset(page_bytes(bus, page), 0, VMBUS_PAGE_SIZE);
-		bus->page_states[page] = (uint8_t)state;
-		pfns[i] = page_pfn(bus, page);
+		pfns[i] = page_take(bus, page, state);
 	}
+	return 0;
+}
+
+/* The start of @pages free ones in a row; bus->pages if there are none. */
+static uint32_t run_find(const struct vmbus_inproc *bus, uint32_t pages)
+{
+	uint32_t run = 0;
+
+	for (uint32_t i = 0; i < bus->pages; i++) {
+		run = page_is_free(bus, i) ? run + 1 : 0;
+		if (run == pages)
+			return i + 1 - pages;
+	}
+	return bus->pages;
+}
+
+int vmbus_inproc_memory_alloc_run(struct vmbus_inproc *bus, uint32_t pages, uint64_t *pfns)
+{
+	uint32_t start = run_find(bus, pages);
+
+	if (start == bus->pages)
+		return vmbus_inproc_alloc(bus, pages, pfns);
+	for (uint32_t i = 0; i < pages; i++)
+		pfns[i] = page_take(bus, start + i, PAGE_USED);
 	return 0;
 }
 

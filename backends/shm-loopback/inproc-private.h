@@ -121,6 +121,7 @@ struct vmbus_inproc {
 	bool bells_due;               /* a doorbell may have been rung since they were read */
 	bool device_idle, guest_idle; /* had nothing to do, and nothing has happened since */
 	bool limbo;                   /* there are pages of a kernel before */
+	bool ending;                  /* nothing is looked at any more */
 	bool all_offered;             /* ALLOFFERS_DELIVERED was taken */
 
 	struct inproc_messages messages;
@@ -133,6 +134,8 @@ int vmbus_inproc_memory_init(struct vmbus_inproc *bus);
 void vmbus_inproc_memory_fini(struct vmbus_inproc *bus);
 int vmbus_inproc_memory_alloc(struct vmbus_inproc *bus, uint32_t pages, uint64_t *pfns,
 			      enum page_state state);
+/* In a row if there are so many, as guests' rings are as a rule. */
+int vmbus_inproc_memory_alloc_run(struct vmbus_inproc *bus, uint32_t pages, uint64_t *pfns);
 void vmbus_inproc_memory_limbo(struct vmbus_inproc *bus);
 void vmbus_inproc_memory_limbo_end(struct vmbus_inproc *bus);
 void vmbus_inproc_memory_check(struct vmbus_inproc *bus);

@@ -16,7 +16,7 @@ void vmbus_inproc_fail(struct vmbus_inproc *bus, const char *format, ...)
 	char text[256];
 	va_list args;
 
-	if (bus->violation[0])
+	if (bus->violation[0] || bus->ending)
 		return;
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args);
@@ -380,17 +380,10 @@ void vmbus_inproc_free(struct vmbus_inproc *bus)
 		vmbus_ring_unmap(&bus->rings[i].down);
 		free(bus->rings[i].pfns);
 	}
-	if (bus->server && !vmbus_server_resetting(bus->server)) {
-		/* a test that failed half way: channels are still open */
-		struct vmbus_server_stats stats;
-
-		vmbus_server_get_stats(bus->server, &stats);
-		if (stats.open_channels) {
-			bus->violation[0] = '\0';
-			(void)host_shutdown(bus);
-		}
-	}
-	if (bus->server && !vmbus_server_resetting(bus->server))
+	/* after a failure channels may be open, and the state still be wrong */
+	bus->ending = true;
+	bus->violation[0] = '\0';
+	if (bus->server && host_shutdown(bus) == 0 && !vmbus_server_resetting(bus->server))
 		vmbus_server_free(bus->server);
 	vmbus_inproc_memory_fini(bus);
 	free(bus->messages.owed);

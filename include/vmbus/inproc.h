@@ -40,7 +40,7 @@ struct vmbus_inproc;
 #define VMBUS_INPROC_PAD_MESSAGES 0x1u /* post 240 bytes whatever the message (UEFI) */
 #define VMBUS_INPROC_CONNECTION_1 0x2u /* never use connection 4 (UEFI) */
 #define VMBUS_INPROC_DIRECT 0x4u       /* never mask interrupts of channels (Linux' ICs) */
-#define VMBUS_INPROC_PAGED 0x8u        /* reach the guest's rings page by page */
+#define VMBUS_INPROC_PAGED 0x8u        /* rings lie scattered, and are reached page by page */
 /* The guest breaks the rules: messages are not checked, faults of the server are no violation. */
 #define VMBUS_INPROC_HOSTILE 0x10u
 
@@ -141,7 +141,8 @@ VMBUS_API void *vmbus_inproc_page(struct vmbus_inproc *bus, uint64_t pfn);
 
 /* Negotiates, asks for offers and waits for the last. */
 VMBUS_API int vmbus_inproc_connect(struct vmbus_inproc *bus) VMBUS_MUST_CHECK;
-/* Makes rings of so many pages each (control page included), hands them over, opens. */
+/* Makes rings of so many pages each (control page included), most of them in a row, hands
+ * them over, opens. */
 VMBUS_API int vmbus_inproc_open(struct vmbus_inproc *bus, struct vmbus_guest_channel *channel,
 				uint32_t upstream_pages, uint32_t downstream_pages,
 				uint32_t target_vp) VMBUS_MUST_CHECK;
