@@ -128,20 +128,27 @@ struct vmbus_inproc *bus_new(struct vmbus_inproc_config *config, const struct se
 	return bus;
 }
 
-bool bus_end(struct vmbus_inproc *bus, uint64_t seed, const char *script, const char *flavour,
-	     int err)
+bool bus_report(struct vmbus_inproc *bus, uint64_t seed, const char *script, const char *flavour,
+		int err)
 {
 	const char *violation;
-	bool good;
 
 	if (!err)
 		err = vmbus_inproc_finish(bus);
 	violation = vmbus_inproc_violation(bus);
-	good = !err && !violation;
-	if (!good)
-		(void)fprintf(stderr, "%s, %s, VMBUS_SEED=%llu: %s (%s)\n", script, flavour,
-			      (unsigned long long)seed,
-			      violation ? violation : "the script came to no end", strerror(-err));
+	if (!err && !violation)
+		return true;
+	(void)fprintf(stderr, "%s, %s, VMBUS_SEED=%llu: %s (%s)\n", script, flavour,
+		      (unsigned long long)seed, violation ? violation : "the script came to no end",
+		      strerror(-err));
+	return false;
+}
+
+bool bus_end(struct vmbus_inproc *bus, uint64_t seed, const char *script, const char *flavour,
+	     int err)
+{
+	bool good = bus_report(bus, seed, script, flavour, err);
+
 	vmbus_inproc_free(bus);
 	return good;
 }

@@ -42,8 +42,10 @@ struct seeds seeds_of(uint32_t usual);
 
 /* Makes the bus, and stops the test if that fails. */
 struct vmbus_inproc *bus_new(struct vmbus_inproc_config *config, const struct seeds *seeds);
-/* The script is over: looks at the end, frees. @err is the script's own; false, with the
- * violation on stderr, if anything was wrong. */
+/* The script is over: looks at the end. @err is the script's own; false, with the violation
+ * on stderr, if anything was wrong. _end frees as well. */
+bool bus_report(struct vmbus_inproc *bus, uint64_t seed, const char *script, const char *flavour,
+		int err);
 bool bus_end(struct vmbus_inproc *bus, uint64_t seed, const char *script, const char *flavour,
 	     int err);
 
