@@ -278,6 +278,11 @@ Test(conformance_wrong, a_request_before_the_end_of_the_initialisation_waits)
 {
 	for (uint64_t seed = 1; seed < 9; seed++) {
 		struct vsp_storvsp_packet body = test_unit_ready();
+		struct vmbus_packet packet = {
+			.type = VMBUS_PACKET_INBAND,
+			.flags = VMBUS_PACKET_COMPLETION_REQUESTED,
+			.payload_len = sizeof(body),
+		};
 
 		world_open(seed);
 		cr_assert_eq(status_of(0, VSP_STORVSP_BEGIN_INITIALIZATION, 0), 0);
@@ -291,8 +296,13 @@ Test(conformance_wrong, a_request_before_the_end_of_the_initialisation_waits)
 				cr_assert_null(ask_long(i, &body, sizeof(body)));
 		}
 		answer_count = 0;
-		cr_assert_eq(ask(0, VSP_STORVSP_END_INITIALIZATION, 0), &answers[0]);
+		body = (struct vsp_storvsp_packet){.operation = VSP_STORVSP_END_INITIALIZATION,
+						   .flags = VSP_STORVSP_FLAG_COMPLETION};
+		packet.transaction_id = next_id++;
+		packet.payload = &body;
+		cr_assert_eq(put(0, packet), 0);
 		cr_assert_eq(vmbus_inproc_settle(world.bus), 0);
+		cr_assert_eq(answer_count, 1 + 3 * 5, "the end, and all that waited for it");
 		world_close();
 	}
 }
