@@ -86,7 +86,10 @@ for i in 0 1 2 3 4 5 6 7 8 9; do
 	*) die "the guest of a dead host ended with $status: $(cat "$work/guest.err")" ;;
 	esac
 	[ $status -eq 0 ] || [ -s "$work/guest.err" ] || die "the guest did not say that the host is gone"
-	"$vhdtool" check "$work/disk.vhd" >"$work/check" || die "damaged by kill $i: $(cat "$work/check")"
+	"$vhdtool" check "$work/disk.vhd" >"$work/check" 2>&1
+	status=$?
+	# 3 is usable with a warning: the footer was being moved, and its copy is good
+	[ $status -eq 0 ] || [ $status -eq 3 ] || die "damaged by kill $i: $(cat "$work/check")"
 	qemu-img convert -f vpc -O raw "$work/disk.vhd" "$work/now.raw" || die "qemu-img cannot read it"
 	cmp -n $((32 << 20)) "$work/expected.raw" "$work/now.raw" || die "a flushed write is lost (kill $i)"
 done

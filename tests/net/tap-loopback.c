@@ -76,12 +76,15 @@ static int host_connected(void *opaque, struct vmbus_shm_peer *guest, void **use
 	return vsp_net_new(&config, &net);
 }
 
+static struct vsp_net_stats net_stats;
+
 static void host_disconnected(void *opaque, struct vmbus_shm_peer *guest, void *user, const char *why)
 {
 	(void)opaque;
 	(void)guest;
 	(void)user;
 	fprintf(stderr, "guest left: %s\n", why);
+	vsp_net_get_stats(net, &net_stats); /* it is freed with the server, next */
 	vmbus_loop_stop(loop);
 }
 
@@ -90,7 +93,7 @@ static int host_run(const char *socket_path)
 	const struct vmbus_shm_host_ops ops = {
 		.size = sizeof(ops), .connected = host_connected, .disconnected = host_disconnected};
 	struct vmbus_shm_host_config config = VMBUS_SHM_HOST_CONFIG_INIT;
-	struct vsp_net_stats stats = {0};
+	const struct vsp_net_stats *stats = &net_stats;
 	struct vmbus_shm_host *host;
 	struct vmbus_error err = {0};
 	int ret;
@@ -104,13 +107,11 @@ static int host_run(const char *socket_path)
 	printf("ready\n");
 	fflush(stdout);
 	ret = vmbus_loop_run(loop);
-	if (net)
-		vsp_net_get_stats(net, &stats);
 	printf("host tx %llu rx %llu errors %llu dropped %llu %llu waits %llu %llu filtered %llu\n",
-	       (unsigned long long)stats.tx_frames, (unsigned long long)stats.rx_frames,
-	       (unsigned long long)stats.tx_errors, (unsigned long long)stats.tx_dropped,
-	       (unsigned long long)stats.rx_dropped, (unsigned long long)stats.tx_waits,
-	       (unsigned long long)stats.rx_waits, (unsigned long long)stats.rx_filtered);
+	       (unsigned long long)stats->tx_frames, (unsigned long long)stats->rx_frames,
+	       (unsigned long long)stats->tx_errors, (unsigned long long)stats->tx_dropped,
+	       (unsigned long long)stats->rx_dropped, (unsigned long long)stats->tx_waits,
+	       (unsigned long long)stats->rx_waits, (unsigned long long)stats->rx_filtered);
 	return ret != 0;
 }
 
