@@ -30,7 +30,8 @@ static void life_is_complete(uint32_t host_spin, uint32_t guest_spin)
 	CHECK(echo_guest_run(&guest, 50000, 100) == 0); /* more than the rings hold */
 	CHECK(guest.wrong == 0);
 	CHECK(vmbus_shm_guest_usage(guest.shm, &usage) == 0);
-	CHECK(usage.host_cpu_ns > 0 && usage.host_enters > 0 && usage.doorbells > 0);
+	CHECK(usage.host_cpu_ns > 0 && usage.host_enters > 0);
+	CHECK(usage.doorbells > 0 || host_spin > 0); /* who spins may need none */
 	CHECK((usage.host_spin_ns == 0) == (host_spin == 0 || sysconf(_SC_NPROCESSORS_ONLN) == 1));
 	CHECK(vmbus_shm_guest_gone(guest.shm) == NULL);
 	CHECK(echo_guest_close(&guest) == 0);
@@ -116,7 +117,10 @@ static void a_killed_host_is_noticed(uint32_t guest_spin)
 	echo_guest_free(&guest);
 	CHECK(waitpid(killer, &status, 0) == killer && waitpid(host, &status, 0) == host);
 
-	/* its socket is stale: nobody listens, and the next host replaces it */
+	/* Its socket is stale: nobody listens, and the next host replaces it. The kernel lets go of
+	 * a dead process's io_uring, and of the sockets in it, a little later than of the process. */
+	for (int i = 0; i < 500 && echo_guest_connect(&late, socket_path(), 0) != -ECONNREFUSED; i++)
+		usleep(10000);
 	CHECK(echo_guest_connect(&late, socket_path(), 0) == -ECONNREFUSED);
 	host = test_host_start(&echo_device, 50, 8);
 	CHECK(waitpid(guest_fork(10, 1), &status, 0) > 0 && status == 0);
