@@ -79,8 +79,7 @@ static void channel_detach(struct attached *a)
 	sqe = a->cancelled ? NULL : vmbus_loop_sqe(a->loop);
 	if (!sqe)
 		return; /* out of kernel memory: again in the next round */
-	io_uring_prep_poll_remove(sqe, loop_user_data(a, LOOP_TAG_CHANNEL));
-	io_uring_sqe_set_data64(sqe, LOOP_TAG_IGNORE);
+	loop_cancel_poll(sqe, loop_user_data(a, LOOP_TAG_CHANNEL));
 	a->cancelled = true;
 }
 

@@ -119,8 +119,7 @@ void vmbus_loop_unwatch(struct vmbus_loop *loop, struct vmbus_watch *watch,
 		sqe = vmbus_loop_sqe(loop);
 		if (!sqe) /* out of kernel memory: @done when it fires next */
 			return;
-		io_uring_prep_poll_remove(sqe, loop_user_data(watch, LOOP_TAG_WATCH));
-		io_uring_sqe_set_data64(sqe, LOOP_TAG_IGNORE);
+		loop_cancel_poll(sqe, loop_user_data(watch, LOOP_TAG_WATCH));
 		vmbus_loop_kick(loop);
 	} else if (!(watch->state & WATCH_CALLING)) {
 		watch_finish(watch);

@@ -52,6 +52,14 @@ static inline uint64_t loop_user_data(void *pointer, enum loop_tag tag)
 	return (uint64_t)(uintptr_t)pointer | tag;
 }
 
+/* Not IORING_OP_POLL_REMOVE: it gives up with -EALREADY on a poll that has just fired, and
+ * one that fires again and again then stays. */
+static inline void loop_cancel_poll(struct io_uring_sqe *sqe, uint64_t user_data)
+{
+	io_uring_prep_cancel64(sqe, user_data, 0);
+	io_uring_sqe_set_data64(sqe, LOOP_TAG_IGNORE);
+}
+
 /* An entry of the submission queue; NULL only if the kernel takes none now. */
 struct io_uring_sqe *vmbus_loop_sqe(struct vmbus_loop *loop);
 /* After queueing something outside of a round: tells the kernel at once. */

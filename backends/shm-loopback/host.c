@@ -17,6 +17,8 @@
 #define LISTEN_BACKLOG 64
 #define ACCEPTS_A_TIME 16
 #define ACCEPT_RETRY_NS 100000000u
+#define STALE_MS 500
+#define STALE_TRIES 3
 
 void vmbus_shm_host_log(struct vmbus_shm_host *host, const char *format, ...)
 {
@@ -45,19 +47,35 @@ static int address_fill(struct sockaddr_un *address, const char *path)
 	return 0;
 }
 
+/* A listening socket may outlive its killed host by a moment, until the kernel has let go
+ * of the host's io_uring: then our connection is cut, without a word. A live host keeps it
+ * (or says BYE). Returns whether it was cut. */
+static bool connection_is_cut(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	char byte;
+
+	return poll(&p, 1, STALE_MS) == 1 && recv(fd, &byte, 1, MSG_DONTWAIT) <= 0;
+}
+
 /* Whether a socket lies there that nobody listens on: its host was killed. */
 static bool socket_is_stale(const struct sockaddr_un *address)
 {
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	bool stale = false, again = true;
 	struct stat st;
-	bool stale;
 
-	if (fd < 0)
+	if (lstat(address->sun_path, &st) || !S_ISSOCK(st.st_mode))
 		return false;
-	stale = !lstat(address->sun_path, &st) && S_ISSOCK(st.st_mode) &&
-		connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 &&
-		errno == ECONNREFUSED;
-	close(fd);
+	for (int i = 0; i < STALE_TRIES && again && !stale; i++) {
+		int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+		if (fd < 0)
+			return false;
+		if (connect(fd, (const struct sockaddr *)address, sizeof(*address)))
+			stale = errno == ECONNREFUSED;
+		again = !stale && connection_is_cut(fd);
+		close(fd);
+	}
 	return stale;
 }
 
@@ -131,6 +149,18 @@ static void watch_closed(struct vmbus_watch *watch)
 	vmbus_shm_host_forget(host, NULL);
 }
 
+/* Some may have left already, and we do not know yet. */
+static void peers_look(struct vmbus_shm_host *host)
+{
+	struct vmbus_shm_peer *peer, *next;
+
+	for (peer = LIST_FIRST(&host->peers); peer; peer = next) {
+		next = LIST_NEXT(peer, link);
+		if (peer->state < SHM_PEER_CLOSING)
+			peer->watch.ready(&peer->watch, POLLIN);
+	}
+}
+
 static void guest_waits(struct vmbus_watch *watch, uint32_t events)
 {
 	struct vmbus_shm_host *host =
@@ -147,6 +177,8 @@ static void guest_waits(struct vmbus_watch *watch, uint32_t events)
 			vmbus_loop_unwatch(host->config.loop, watch, watch_closed);
 			return;
 		}
+		if (host->connected >= host->config.max_guests)
+			peers_look(host);
 		/* those that are gone may take a while yet to be closed */
 		if (host->connected >= host->config.max_guests ||
 		    host->peer_count >= 2 * host->config.max_guests) {

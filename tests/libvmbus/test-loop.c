@@ -227,11 +227,12 @@ Test(loop, watches_levels_until_they_are_drained_and_edges_once)
 		cr_expect_eq(edge.calls, i, "one call a write, though nobody reads");
 	}
 
-	/* leaving from outside, and from inside ready() */
+	/* leaving when it has fired, and the kernel has not told us yet; and from inside ready() */
+	fd_ring(edge.watch.fd);
 	vmbus_loop_unwatch(loop, &edge.watch, watch_done);
 	fd_ring(edge.watch.fd);
 	steps_until_idle(loop);
-	cr_expect(edge.calls == 3 && edge.done == 1);
+	cr_expect(edge.calls == 3 && edge.done == 1, "%d calls, %d done", edge.calls, edge.done);
 	level.leave = true;
 	fd_ring(level.watch.fd);
 	steps_until_idle(loop);
@@ -597,7 +598,7 @@ Test(loop, fd_wakes_an_outer_loop)
 
 Test(loop, spins_over_channels_and_finds_what_comes_without_a_doorbell)
 {
-	struct vmbus_loop *loop = loop_make(200000, 64, false);
+	struct vmbus_loop *loop = loop_make(10000000, 64, false); /* machines can be slow */
 	struct vmbus_channel *ch =
 		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	struct vmbus_loop_stats stats;
