@@ -94,7 +94,7 @@ static int host_run(const char *socket_path)
 		.size = sizeof(ops), .connected = host_connected, .disconnected = host_disconnected};
 	struct vmbus_shm_host_config config = VMBUS_SHM_HOST_CONFIG_INIT;
 	const struct vsp_net_stats *stats = &net_stats;
-	struct vmbus_shm_host *host;
+	static struct vmbus_shm_host *host; /* never freed: the process ends */
 	struct vmbus_error err = {0};
 	int ret;
 
