@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,7 +95,7 @@ static int host_run(const char *socket_path)
 		.size = sizeof(ops), .connected = host_connected, .disconnected = host_disconnected};
 	struct vmbus_shm_host_config config = VMBUS_SHM_HOST_CONFIG_INIT;
 	const struct vsp_net_stats *stats = &net_stats;
-	static struct vmbus_shm_host *host; /* never freed: the process ends */
+	struct vmbus_shm_host *host;
 	struct vmbus_error err = {0};
 	int ret;
 
@@ -112,7 +113,8 @@ static int host_run(const char *socket_path)
 	       (unsigned long long)stats->tx_errors, (unsigned long long)stats->tx_dropped,
 	       (unsigned long long)stats->rx_dropped, (unsigned long long)stats->tx_waits,
 	       (unsigned long long)stats->rx_waits, (unsigned long long)stats->rx_filtered);
-	return ret != 0;
+	fflush(stdout);
+	_exit(ret != 0); /* with all that the host still holds */
 }
 
 /* -- Guest ---------------------------------------------------------------- */
