@@ -26,9 +26,11 @@ ls -l "$work/disk.vhd" | awk '{printf "   disk.vhd: %d bytes for 64 MiB\n", $5}'
 
 say "2. Served over VMBus, without a hypervisor: vmbus-loopback host"
 mkfifo "$work/ready"
-vmbus-loopback host --socket "$work/bus" --disk "$work/disk.vhd" --ready-fd 3 3>"$work/ready" &
+vmbus-loopback host --socket "$work/bus" --disk "$work/disk.vhd" --ready-fd 3 3>"$work/ready" \
+	>"$work/host.log" 2>&1 &
 host=$!
-read -r _ <"$work/ready"
+read -r _ <"$work/ready" || { cat "$work/host.log"; exit 1; }
+sed 's/^/   /' "$work/host.log"
 
 guest() { vmbus-loopback guest --socket "$work/bus" "$@"; }
 
