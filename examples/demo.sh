@@ -24,10 +24,16 @@ mke2fs -q -F -t ext4 -d "$source/docs" "$work/expected.raw" 48M
 qemu-img convert -f raw -O vpc -o subformat=dynamic,force_size=on "$work/expected.raw" "$work/disk.vhd"
 ls -l "$work/disk.vhd" | awk '{printf "   disk.vhd: %d bytes for 64 MiB\n", $5}'
 
+# For the measurement in 6: the dynamic VHD is mostly unallocated, and reading what is
+# nowhere would measure zeros. Here every block is on the file.
+head -c $((64 * mib)) /dev/urandom >"$work/full.raw"
+qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on "$work/full.raw" "$work/full.vhd"
+rm "$work/full.raw"
+
 say "2. Served over VMBus, without a hypervisor: vmbus-loopback host"
 mkfifo "$work/ready"
-vmbus-loopback host --socket "$work/bus" --disk "$work/disk.vhd" --ready-fd 3 3>"$work/ready" \
-	>"$work/host.log" 2>&1 &
+vmbus-loopback host --socket "$work/bus" --disk "$work/disk.vhd" --disk "$work/full.vhd,readonly" \
+	--ready-fd 3 3>"$work/ready" >"$work/host.log" 2>&1 &
 host=$!
 read -r _ <"$work/ready" || { cat "$work/host.log"; exit 1; }
 sed 's/^/   /' "$work/host.log"
@@ -51,8 +57,8 @@ echo "   what the guest read is what it should be, byte for byte (cmp)"
 e2fsck -fn "$work/back.raw" >"$work/fsck.log" 2>&1 || { cat "$work/fsck.log"; exit 1; }
 echo "   the file system in it is sound (e2fsck -fn)"
 
-say "6. How fast: 4 KiB random reads, 32 in flight, both processes on this machine"
-guest bench --lun 0 --rw randread --bs 4096 --depth 32 --seconds 2
+say "6. How fast: 4 KiB random reads of a fixed VHD, 64 MiB of random bytes, all of it in the page cache"
+guest bench --lun 1 --rw randread --bs 4096 --depth 32 --seconds 2
 
 kill -TERM "$host"
 wait "$host" || { echo "the host ended with status $?"; exit 1; }

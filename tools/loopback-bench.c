@@ -144,6 +144,7 @@ static void result_json(const struct bench *b, const struct bench_result *r)
 	json_string(&j, "rw", b->options->rw);
 	json_uint(&j, "bs", b->options->bs);
 	json_uint(&j, "depth", b->options->depth);
+	json_bool(&j, "thin", b->disk->thin);
 	json_double(&j, "seconds", r->seconds);
 	json_uint(&j, "ios", b->done);
 	json_double(&j, "iops", n / r->seconds);
@@ -177,6 +178,8 @@ static void result_text(const struct bench *b, const struct bench_result *r)
 	       (double)(r->after.doorbells - r->before.doorbells) / n,
 	       (double)(r->after.interrupts - r->before.interrupts) / n,
 	       r->after.host_sleeps - r->before.host_sleeps);
+	if (b->disk->thin && !b->write)
+		printf("caution  the disk is thin: what it never stored was answered without I/O\n");
 }
 
 static int bench_measure(struct bench *b)
