@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "json.h"
 #include "vhdtool.h"
 
 enum kind { TEXT, NUMBER, HEX, SIZE, UUID };
@@ -95,9 +96,9 @@ static void structure_print(struct dump *d, const char *name, uint64_t offset,
 	char buf[64];
 
 	if (d->as_json) {
-		json_begin(&d->json, NULL, '{');
+		json_object(&d->json, NULL);
 		json_string(&d->json, "structure", name);
-		json_number(&d->json, "offset", offset);
+		json_uint(&d->json, "offset", offset);
 	} else {
 		printf("%s at %" PRIu64 "\n", name, offset);
 	}
@@ -109,7 +110,7 @@ static void structure_print(struct dump *d, const char *name, uint64_t offset,
 			printf("  %-18s %s\n", fields->name, buf);
 	}
 	if (d->as_json)
-		json_end(&d->json, '}');
+		json_object_end(&d->json);
 }
 
 static bool bytes_get(const struct dump *d, uint8_t *bytes, size_t size, uint64_t offset)
@@ -125,10 +126,10 @@ static void table_print(struct dump *d, uint64_t offset, uint64_t entries)
 	uint8_t bytes[4096];
 
 	if (d->as_json) {
-		json_begin(&d->json, NULL, '{');
+		json_object(&d->json, NULL);
 		json_string(&d->json, "structure", "block allocation table");
-		json_number(&d->json, "offset", offset);
-		json_begin(&d->json, "blocks", '{');
+		json_uint(&d->json, "offset", offset);
+		json_object(&d->json, "blocks");
 	} else {
 		printf("block allocation table at %" PRIu64 ", block: offset in the file\n",
 		       offset);
@@ -146,13 +147,13 @@ static void table_print(struct dump *d, uint64_t offset, uint64_t entries)
 			continue;
 		snprintf(name, sizeof(name), "%" PRIu64, i);
 		if (d->as_json)
-			json_number(&d->json, name, value * 512);
+			json_uint(&d->json, name, value * 512);
 		else
 			printf("  %-18s %" PRIu64 "\n", name, value * 512);
 	}
 	if (d->as_json) {
-		json_end(&d->json, '}');
-		json_end(&d->json, '}');
+		json_object_end(&d->json);
+		json_object_end(&d->json);
 	}
 }
 
@@ -193,7 +194,7 @@ static bool vhd_dump(struct dump *d)
 
 int tool_dump(const struct tool_options *o, char **arguments)
 {
-	struct dump d = { .as_json = o->json, .json = { .out = stdout } };
+	struct dump d = { .as_json = o->json, .json = json_to(stdout) };
 	off_t end;
 	bool found;
 
@@ -203,10 +204,10 @@ int tool_dump(const struct tool_options *o, char **arguments)
 		return tool_fail("%s: %s", arguments[0], strerror(errno));
 	d.size = (uint64_t)end;
 	if (o->json)
-		json_begin(&d.json, NULL, '[');
+		json_array(&d.json, NULL);
 	found = vhd_dump(&d);
 	if (o->json)
-		json_end(&d.json, ']');
+		json_array_end(&d.json);
 	close(d.fd);
 	return found ? TOOL_OK : tool_fail("%s: no structure of a known format", arguments[0]);
 }

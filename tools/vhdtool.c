@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* vhdtool: looks at, checks, makes and converts disk images. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +10,11 @@
 static const struct tool_command commands[] = {
 	{ "info", "IMAGE", "fpaAj", 1, 1, "show what an image is", tool_info },
 	{ "check", "IMAGE", "fparj", 1, 1, "look for damage, repair what can be", tool_check },
-	{ "create", "IMAGE [SIZE]", "Otbpiwyq", 1, 2, "make a new image", tool_create },
-	{ "convert", "IMAGE NEW-IMAGE", "fpaOtbiwyTPq", 2, 2, "copy into another format",
+	{ "create", "IMAGE [SIZE]", "Otbpiwyjq", 1, 2, "make a new image", tool_create },
+	{ "convert", "IMAGE NEW-IMAGE", "fpaOtbiwyTPjq", 2, 2, "copy into another format",
 	  tool_convert },
 	{ "map", "IMAGE", "fpaAj", 1, 1, "list which parts hold data, and where", tool_map },
-	{ "compare", "IMAGE IMAGE", "fFpaPq", 2, 2, "are two disks the same?", tool_compare },
+	{ "compare", "IMAGE IMAGE", "fFpaPjq", 2, 2, "are two disks the same?", tool_compare },
 	{ "dump", "IMAGE", "j", 1, 1, "print the structures of the file", tool_dump },
 };
 
@@ -40,7 +41,7 @@ static const struct {
 	{ 'r', 0, "repair", NULL, "repair what can be" },
 	{ 'P', 0, "progress", "FD", "write DONE/TOTAL lines there" },
 	{ 'j', 0, "json", NULL, "print JSON" },
-	{ 'q', 'q', "quiet", NULL, "no progress bar" },
+	{ 'q', 'q', "quiet", NULL, "no progress bar, no report" },
 };
 
 enum { COMMANDS = sizeof(commands) / sizeof(commands[0]),
@@ -116,6 +117,15 @@ static bool parse_number(const char *text, int *number)
 	return *text && !*end && value >= 0 && value <= 1 << 20;
 }
 
+static bool parse_time(const char *text, int64_t *time)
+{
+	char *end;
+
+	errno = 0;
+	*time = strtoll(text, &end, 10);
+	return *text && !*end && errno == 0;
+}
+
 static bool option_set(struct tool_options *o, char letter, const char *value)
 {
 	uint64_t size;
@@ -145,11 +155,11 @@ static bool option_set(struct tool_options *o, char letter, const char *value)
 		o->backing = value;
 		return true;
 	case 'i':
-		o->id = value;
-		return true;
+		o->id = o->id_bytes;
+		return tool_parse_id(value, o->id_bytes);
 	case 'w':
-		o->time = value;
-		return true;
+		o->has_time = true;
+		return parse_time(value, &o->time);
 	}
 	o->any_parent |= letter == 'a';
 	o->alone |= letter == 'A';
@@ -202,14 +212,14 @@ static int command_run(const struct tool_command *c, int argc, char **argv)
 		if (letter == 2)
 			return words(c);
 		if (letter == '?')
-			return TOOL_FAILED;
+			return tool_usage("see vhdtool %s --help", c->name);
 		if (!option_set(&o, (char)letter, optarg))
-			return tool_fail("%s: bad value \"%s\", see vhdtool %s --help",
-					 argv[optind - 1], optarg, c->name);
+			return tool_usage("\"%s\" is no value for that option, see vhdtool %s --help",
+					  optarg, c->name);
 	}
 	if (argc - optind < c->least || argc - optind > c->most) {
 		command_usage(c, stderr);
-		return TOOL_FAILED;
+		return TOOL_USAGE;
 	}
 	return c->run(&o, argv + optind);
 }
@@ -218,7 +228,7 @@ int main(int argc, char **argv)
 {
 	if (argc < 2) {
 		usage(stderr);
-		return TOOL_FAILED;
+		return TOOL_USAGE;
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
 		usage(stdout);
@@ -229,5 +239,5 @@ int main(int argc, char **argv)
 	for (int i = 0; i < COMMANDS; i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return command_run(&commands[i], argc - 1, argv + 1);
-	return tool_fail("no command \"%s\", see vhdtool --help", argv[1]);
+	return tool_usage("no command \"%s\", see vhdtool --help", argv[1]);
 }

@@ -25,8 +25,8 @@ has() { # text in the output of the last command
 }
 
 expect 0 "$tool" --help
-expect 2 "$tool"
-expect 2 "$tool" nonsense
+expect 64 "$tool"
+expect 64 "$tool" nonsense
 for command in $("$tool" --long-options); do
 	expect 0 "$tool" "$command" --help
 	for option in $("$tool" "$command" --long-options); do
@@ -78,7 +78,7 @@ expect 0 "$tool" create a.vhd 64M --id=00112233-4455-6677-8899-aabbccddeeff --ti
 expect 0 "$tool" create b.vhd 64M --id=00112233-4455-6677-8899-aabbccddeeff --time=1700000000
 expect 0 cmp a.vhd b.vhd
 expect 2 "$tool" create a.vhd 64M
-expect 2 "$tool" create c.vhd 64M --id=nonsense
+expect 64 "$tool" create c.vhd 64M --id=nonsense
 expect 2 "$tool" create c.vhd 1000
 expect 0 "$tool" dump a.vhd
 has conectix

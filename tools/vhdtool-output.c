@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <libgen.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "vhdtool-output.h"
+
+static char *_Atomic unfinished;
+
+/* Only what a signal handler may do. */
+static void interrupted(int number)
+{
+	char *path = unfinished;
+
+	if (path)
+		unlink(path);
+	signal(number, SIG_DFL);
+	raise(number);
+}
+
+/* ".NAME.12345678.part" beside the file. */
+static char *temporary_name(const char *path)
+{
+	char *directory = strdup(path), *base = strdup(path), *name = NULL;
+	uint32_t random;
+
+	if (directory && base && getrandom(&random, sizeof(random), 0) == sizeof(random) &&
+	    asprintf(&name, "%s/.%.200s.%08" PRIx32 ".part", dirname(directory), basename(base),
+		     random) < 0)
+		name = NULL;
+	free(directory);
+	free(base);
+	return name;
+}
+
+int output_begin(struct output *out, const char *path, bool force)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = interrupted };
+	struct sigaction old;
+
+	*out = (struct output){ path, temporary_name(path), force };
+	if (!out->temporary)
+		return tool_fail("%s: cannot find a temporary name", path);
+	unfinished = out->temporary;
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+			sigaction(signals[i], &action, NULL);
+	return TOOL_OK;
+}
+
+static int rename_new(const char *from, const char *to)
+{
+	if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+		return 0;
+	/* Not all file systems can. */
+	if (errno != EINVAL)
+		return -1;
+	return link(from, to) ? -1 : unlink(from);
+}
+
+static void directory_sync(const char *path)
+{
+	char *copy = strdup(path);
+	int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	/* Some file systems cannot; the file itself is safe. */
+	if (fd >= 0) {
+		(void)!fsync(fd);
+		close(fd);
+	}
+	free(copy);
+}
+
+int output_publish(struct output *out)
+{
+	int ret = out->force ? rename(out->temporary, out->path) :
+			       rename_new(out->temporary, out->path);
+
+	if (ret && errno == EEXIST)
+		return tool_fail("%s has come to exist meanwhile; --force replaces it", out->path);
+	if (ret)
+		return tool_fail("cannot name %s: %s", out->path, strerror(errno));
+	unfinished = NULL;
+	directory_sync(out->path);
+	return TOOL_OK;
+}
+
+void output_end(struct output *out)
+{
+	if (unfinished)
+		unlink(out->temporary);
+	unfinished = NULL;
+	free(out->temporary);
+}
