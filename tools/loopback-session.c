@@ -9,7 +9,7 @@
 #include "loopback.h"
 
 #define RING_PAGES 32u /* each direction, the control page included */
-#define TIMEOUT_MS 10000
+#define TIMEOUT_MS 30000
 
 /* Whatever failed: if the host is gone, that is why. */
 static int session_fail(struct session *s, int code, const char *text)

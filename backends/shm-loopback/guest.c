@@ -20,7 +20,7 @@
 #include "protocol.h"
 #include "spin.h"
 
-#define REPLY_MS 10000 /* a host that answers later is as good as gone */
+#define REPLY_MS 30000 /* a host that answers later is as good as gone */
 
 struct guest_vp {
 	struct vmbus_synic_message *simp;

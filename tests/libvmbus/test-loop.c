@@ -17,6 +17,7 @@
 #include "spin.h"
 
 #define MS 1000000ull
+#define HANG_MS 60000 /* what has not come by then does not come */
 
 static struct vmbus_loop *loop_make(uint32_t spin_us, uint32_t entries, bool nested)
 {
@@ -214,7 +215,7 @@ Test(loop, watches_levels_until_they_are_drained_and_edges_once)
 
 	fd_ring(level.watch.fd);
 	for (int i = 0; i < 3; i++)
-		cr_expect_gt(vmbus_loop_step(loop, 1000 * MS), 0);
+		cr_expect_gt(vmbus_loop_step(loop, HANG_MS * MS), 0);
 	cr_expect_eq(level.calls, 3);
 	level.drain = true;
 	steps_until_idle(loop);
@@ -279,7 +280,7 @@ static int64_t io_run(struct vmbus_loop *loop, struct counting_io *c)
 	c->done = 0;
 	r = vmbus_loop_submit(loop, &c->io);
 	while (r == -EINPROGRESS && !c->done)
-		cr_assert_geq(vmbus_loop_step(loop, 1000 * MS), 0);
+		cr_assert_geq(vmbus_loop_step(loop, HANG_MS * MS), 0);
 	cr_expect_eq(c->done, r == -EINPROGRESS, "done() exactly if it was not finished at once");
 	return r == -EINPROGRESS ? c->result : r;
 }
@@ -401,7 +402,7 @@ Test(loop, more_requests_than_entries_wait_their_turn)
 		cr_assert_eq(vmbus_loop_submit(loop, &ios[i].io), -EINPROGRESS);
 	}
 	while (done < COUNT) {
-		cr_assert_gt(vmbus_loop_step(loop, 5000 * MS), 0);
+		cr_assert_gt(vmbus_loop_step(loop, HANG_MS * MS), 0);
 		done = 0;
 		for (int i = 0; i < COUNT; i++)
 			done += ios[i].done;
@@ -471,11 +472,11 @@ Test(loop, serves_a_channel_until_it_is_empty_and_arms_it_before_sleep)
 
 		ch.packets = 1;
 		fd_ring(ch.doorbell);
-		cr_expect_gt(vmbus_loop_step(loop, 1000 * MS), 0);
+		cr_expect_gt(vmbus_loop_step(loop, HANG_MS * MS), 0);
 		cr_expect_eq(ch.packets, 0, "spin %u: doorbell", spins[i]);
 
 		ch.come_at_arm = true; /* between the last look and arming: no doorbell */
-		cr_expect_gt(vmbus_loop_step(loop, 1000 * MS), 0);
+		cr_expect_gt(vmbus_loop_step(loop, HANG_MS * MS), 0);
 		cr_expect_eq(ch.packets, 0, "spin %u: came at arm", spins[i]);
 
 		ch.closing = true;
@@ -553,24 +554,24 @@ Test(loop, fd_wakes_an_outer_loop)
 	cr_expect(!fd_readable(fd, 0));
 
 	vmbus_loop_post(loop, &task.task);
-	cr_expect(fd_readable(fd, 1000), "task");
+	cr_expect(fd_readable(fd, HANG_MS), "task");
 	cr_expect_eq(vmbus_loop_dispatch(loop), 1, "task");
 	cr_expect(!fd_readable(fd, 0), "idle after the task");
 
 	w.watch.fd = eventfd(0, EFD_NONBLOCK);
 	cr_assert_eq(vmbus_loop_watch(loop, &w.watch), 0);
 	fd_ring_later(w.watch.fd);
-	cr_expect(fd_readable(fd, 1000), "watch");
+	cr_expect(fd_readable(fd, HANG_MS), "watch");
 	cr_expect_eq(vmbus_loop_dispatch(loop), 1, "watch");
 	cr_expect(!fd_readable(fd, 0), "idle after the watch");
 
 	vmbus_loop_timer(loop, &timer.timer, 10 * MS);
-	cr_expect(fd_readable(fd, 1000), "timer");
+	cr_expect(fd_readable(fd, HANG_MS), "timer");
 	while (!timer.fired)
 		cr_assert_geq(vmbus_loop_dispatch(loop), 0);
 
 	cr_expect_eq(vmbus_loop_submit(loop, &io.io), -EINPROGRESS);
-	cr_expect(fd_readable(fd, 5000), "file");
+	cr_expect(fd_readable(fd, HANG_MS), "file");
 	while (!io.done)
 		cr_assert_geq(vmbus_loop_dispatch(loop), 0);
 
@@ -580,7 +581,7 @@ Test(loop, fd_wakes_an_outer_loop)
 	cr_expect(ch.armed, "dispatch leaves channels armed");
 	ch.packets = 40; /* more than one dispatch takes: the outer loop is called again */
 	fd_ring_later(ch.doorbell);
-	cr_expect(fd_readable(fd, 1000), "doorbell");
+	cr_expect(fd_readable(fd, HANG_MS), "doorbell");
 	while (fd_readable(fd, 50))
 		cr_assert_geq(vmbus_loop_dispatch(loop), 0);
 	cr_expect(ch.packets == 0 && ch.armed, "all served");

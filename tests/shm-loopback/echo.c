@@ -5,7 +5,7 @@
 
 #include "echo.h"
 
-#define WAIT_MS 10000
+#define WAIT_MS 60000
 #define PAYLOAD 64u
 
 /* -- Host ----------------------------------------------------------------- */
