@@ -143,11 +143,31 @@ void vhd_bitmap_written(struct vhd_image *image, uint32_t block, uint32_t sector
 	if (!b)
 		return;
 	pthread_mutex_lock(&image->lock);
-	if (bits_set(b, all->low_first, sector, count) && !b->marked) {
-		b->marked = true;
-		all->marked[all->marked_count++] = block;
-	}
+	if (bits_set(b, all->low_first, sector, count))
+		vhd_bitmap_mark(all, block);
 	pthread_mutex_unlock(&image->lock);
+}
+
+void vhd_bitmap_mark(struct bitmaps *b, uint32_t block)
+{
+	struct bits *bits = bits_have(b, block, memory_order_relaxed);
+
+	if (bits->marked)
+		return;
+	bits->marked = true;
+	b->marked[b->marked_count++] = block;
+}
+
+bool vhd_bitmap_is_full(const struct bitmaps *b, uint32_t block)
+{
+	const uint8_t *bytes = bits_have(b, block, memory_order_relaxed)->now;
+
+	return bytes[0] == 0xff && memcmp(bytes, bytes + 1, b->size - 1) == 0;
+}
+
+const uint8_t *vhd_bitmap_staged(const struct bitmaps *b, uint32_t block)
+{
+	return bits_have(b, block, memory_order_relaxed)->staged;
 }
 
 void vhd_bitmap_stage(struct bitmaps *b)
@@ -169,12 +189,15 @@ int vhd_bitmap_commit(struct vhd_image *image, struct vhd_layer *layer,
 	int ret = 0;
 
 	for (uint32_t i = 0; !ret && i < b->marked_staged; i++)
-		ret = write(image, layer, b->marked[i],
-			    bits_have(b, b->marked[i], memory_order_relaxed)->staged);
-	if (ret)
-		return ret;
+		ret = write(image, layer, b->marked[i], vhd_bitmap_staged(b, b->marked[i]));
+	if (!ret)
+		vhd_bitmap_forget(b);
+	return ret;
+}
+
+void vhd_bitmap_forget(struct bitmaps *b)
+{
 	b->marked_count -= b->marked_staged;
 	memmove(b->marked, b->marked + b->marked_staged, b->marked_count * sizeof(*b->marked));
 	b->marked_staged = 0;
-	return 0;
 }

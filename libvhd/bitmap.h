@@ -39,9 +39,16 @@ int vhd_bitmap_run(struct vhd_image *image, struct vhd_layer *layer, uint32_t bl
 		   uint32_t sector, uint32_t count, bool *here);
 void vhd_bitmap_written(struct vhd_image *image, uint32_t block, uint32_t sector, uint32_t count);
 
-/* Under image->lock: what is marked becomes staged; each staged one is given to
- * @write; then they are forgotten. */
+/* Under image->lock: the next flush writes the bitmap of @block, which is in memory. */
+void vhd_bitmap_mark(struct bitmaps *b, uint32_t block);
+/* Are all of its sectors here? The bitmap is in memory. */
+bool vhd_bitmap_is_full(const struct bitmaps *b, uint32_t block);
+
+/* Under image->lock: what is marked becomes staged; then each staged one is to be
+ * written, and they are forgotten. vhd_bitmap_commit() does the last two by @write. */
 void vhd_bitmap_stage(struct bitmaps *b);
+const uint8_t *vhd_bitmap_staged(const struct bitmaps *b, uint32_t block);
+void vhd_bitmap_forget(struct bitmaps *b);
 int vhd_bitmap_commit(struct vhd_image *image, struct vhd_layer *layer,
 		      int (*write)(struct vhd_image *image, struct vhd_layer *layer,
 				   uint32_t block, const uint8_t *bytes));

@@ -151,10 +151,13 @@ static int parent_describe(struct create_context *create, struct vhd_create_opti
 		return vhd_fail(create->err, ret, "cannot examine the parent");
 	memcpy(create->parent.id, info.id, sizeof(info.id));
 	create->parent.size = info.virtual_size;
-	create->parent.block_size = info.block_size;
+	create->parent.block_size = info.block_size; /* 0: the parent has none */
+	create->parent.logical = info.logical_sector_size;
+	create->parent.physical = info.physical_sector_size;
+	memcpy(create->parent.data_id, info.data_id, sizeof(info.data_id));
 	if (o->virtual_size == 0)
 		o->virtual_size = info.virtual_size;
-	if (o->block_size == 0)
+	if (o->block_size == 0 && o->format == VHD_FORMAT_VHD)
 		o->block_size = info.block_size;
 	return parent_place(create);
 }

@@ -17,6 +17,8 @@ struct create_context {
 		int64_t time;	/* of its last modification, since 1970 */
 		uint64_t size;
 		uint32_t block_size;
+		uint32_t logical, physical; /* sector sizes */
+		uint8_t data_id[16];	    /* VHDX: of its contents */
 	} parent; /* differencing only */
 	struct vhd_error *err;
 };
@@ -30,6 +32,10 @@ int vhd_create_extend(const struct create_context *create, uint64_t length, bool
 
 /* A random UUID (version 4), bytes in RFC 4122 order. */
 void vhd_random_id(uint8_t *id);
+
+/* @prefix and @path the way Windows writes them, "/" turned round: UTF-16LE in the
+ * @size bytes, how many of them; 0: it does not fit or is not UTF-8. */
+size_t vhd_windows_encode(const char *prefix, const char *path, uint8_t *bytes, size_t size);
 
 /* Each fills the new file. 0 or -errno. */
 int vhd_raw_create(const struct create_context *create);

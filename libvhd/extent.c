@@ -61,7 +61,7 @@ static int extent_in_layer(struct vhd_image *image, struct vhd_layer *layer, uin
 	} else {
 		e->length = extent_grow(layer, block, word, size - inside, e->length);
 	}
-	if ((word & MAP_STATE_MASK) == MAP_ZERO)
+	if ((word & MAP_STATE_MASK) == MAP_ZERO || (word & MAP_STATE_MASK) == MAP_IDLE)
 		return FOUND;
 	if (!here)
 		return IN_PARENT;
@@ -137,6 +137,23 @@ int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length, s
 	}
 	e->length = extent_grow(layer, block, word, size - inside, length);
 	return 0;
+}
+
+bool vhd_extent_block(const struct vhd_image *image, uint64_t offset, uint64_t length,
+		      uint32_t *block, struct extent *e)
+{
+	const struct vhd_layer *layer = &image->layers[0];
+	uint64_t size = UINT64_C(1) << layer->block_shift;
+	uint64_t inside = min_u64(size, layer->size - offset);
+	uint64_t word;
+
+	if (!layer->map || offset & (size - 1) || length < inside)
+		return false;
+	*block = (uint32_t)(offset >> layer->block_shift);
+	word = map_load(layer, *block);
+	*e = (struct extent){ .offset = word & ~(uint64_t)MAP_STATE_MASK, .length = inside };
+	e->layer = map_has_space(word) ? layer : NULL;
+	return true;
 }
 
 void vhd_extent_written(struct vhd_image *image, uint64_t offset, uint64_t end)

@@ -22,6 +22,11 @@ int vhd_extent_find(struct vhd_image *image, uint64_t offset, uint64_t length,
 int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length,
 		    struct extent *extent);
 
+/* Does the range begin with a whole block of the top layer (the last one may end behind the
+ * disk)? Then which one, and where its data is; @extent->layer NULL: it has no space. */
+bool vhd_extent_block(const struct vhd_image *image, uint64_t offset, uint64_t length,
+		      uint32_t *block, struct extent *extent);
+
 /* The disk's bytes from @offset to @end, all in one block, were written to an
  * extent with ->part set. */
 void vhd_extent_written(struct vhd_image *image, uint64_t offset, uint64_t end);

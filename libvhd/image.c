@@ -312,6 +312,9 @@ int vhd_get_info(struct vhd_image *image, struct vhd_info *info)
 	memcpy(all.id, top->id, sizeof(all.id));
 	memcpy(all.creator, top->creator, sizeof(all.creator));
 	memcpy(all.parent_id, top->parent_id, sizeof(all.parent_id));
+	pthread_mutex_lock(&image->lock);
+	memcpy(all.data_id, top->data_id, sizeof(all.data_id));
+	pthread_mutex_unlock(&image->lock);
 	ret = vhd_file_size(top->file, &all.file_size);
 	if (ret)
 		return ret;

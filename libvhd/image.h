@@ -28,6 +28,7 @@ enum map_state {
 	MAP_DATA, /* all here */
 	MAP_PART, /* sector by sector here or in the parent */
 	MAP_ZERO, /* zeros, whatever the parent holds */
+	MAP_IDLE, /* the same, but the space is kept for when the block is written to */
 	MAP_STATE_MASK = 7,
 };
 
@@ -46,6 +47,12 @@ struct layer_ops {
 	int (*begin)(struct vhd_image *image);
 	/* [L] Finds space for @block and publishes it in the map. -errno. */
 	int (*allocate)(struct vhd_image *image, uint32_t block);
+	/* [L] @block, all of it, becomes zeros without taking space. False: it cannot be
+	 * had that way. NULL: never. */
+	bool (*zero)(struct vhd_image *image, uint32_t block);
+	/* [L] All of @block was discarded, its space in the file is a hole now. NULL: that
+	 * is all there is to do. */
+	void (*unmap)(struct vhd_image *image, uint32_t block);
 	/* [L] Is there something that a flush has to write? */
 	bool (*dirty)(const struct vhd_layer *layer);
 	/* [L] What was kept until now belongs to the flush that begins. */
@@ -76,6 +83,7 @@ struct vhd_layer {
 	char *path;
 	uint8_t id[16];
 	uint8_t parent_id[16];
+	uint8_t data_id[16]; /* under image->lock */
 	char creator[5];
 };
 

@@ -18,18 +18,24 @@ static void slashes_turn(char *path)
 			*path = '\\';
 }
 
-/* "../x" stands as ".\..\x": Windows wants the dot. */
-static size_t windows_encode(const char *path, uint8_t *bytes)
+size_t vhd_windows_encode(const char *prefix, const char *path, uint8_t *bytes, size_t size)
 {
 	char *text = NULL;
 	size_t length = 0;
 
-	if (asprintf(&text, "%s%s", path[0] == '.' && path[1] == '.' ? "./" : "", path) < 0)
+	if (asprintf(&text, "%s%s", prefix, path) < 0)
 		return 0;
 	slashes_turn(text);
-	length = vhd_utf16_encode(text, bytes, VHD_LOCATOR_MAX, UTF16_LE);
+	length = vhd_utf16_encode(text, bytes, size, UTF16_LE);
 	free(text);
 	return length;
+}
+
+/* "../x" stands as ".\..\x": Windows wants the dot. */
+static size_t relative_encode(const char *path, uint8_t *bytes)
+{
+	return vhd_windows_encode(path[0] == '.' && path[1] == '.' ? "./" : "", path, bytes,
+				  VHD_LOCATOR_MAX);
 }
 
 static size_t url_encode(const char *path, uint8_t *bytes)
@@ -80,10 +86,12 @@ int vhd_locators_create(const struct create_context *create, struct vhd_header *
 				"the parent's name %s is not UTF-8 of at most 256 characters",
 				name);
 	ret = locator_write(create, &h->locators[0], VHD_LOCATOR_W2RU, bytes,
-			    windows_encode(parent->relative, bytes), end);
+			    relative_encode(parent->relative, bytes), end);
 	if (!ret)
 		ret = locator_write(create, &h->locators[1], VHD_LOCATOR_W2KU, bytes,
-				    windows_encode(parent->path, bytes), end);
+				    vhd_windows_encode("", parent->path, bytes,
+						       VHD_LOCATOR_MAX),
+				    end);
 	if (!ret)
 		ret = locator_write(create, &h->locators[2], VHD_LOCATOR_MACX, bytes,
 				    url_encode(parent->path, bytes), end);

@@ -18,9 +18,19 @@ enum {
 	BAT_MIB = 3,
 	ITEMS_AT = 64 << 10,
 	DEFAULT_BLOCK = 32 << 20,
+	CHILD_BLOCK = 2 << 20,
 	LOGICAL_SECTOR = 512,
 	PHYSICAL_SECTOR = 4096,
 };
+
+/* A GUID for the file: the caller's or a random one. */
+static void guid_choose(const uint8_t *wanted, uint8_t *guid)
+{
+	if (wanted)
+		vhdx_guid_swap(guid, wanted);
+	else
+		vhd_random_id(guid);
+}
 
 static int identifier_write(const struct create_context *create)
 {
@@ -40,8 +50,8 @@ static int headers_write(const struct create_context *create)
 	uint8_t bytes[VHDX_HEADER_SIZE];
 	int ret;
 
-	vhd_random_id(h.file_write);
-	vhd_random_id(h.data_write);
+	guid_choose(create->options->file_id, h.file_write);
+	guid_choose(create->options->data_id, h.data_write);
 	vhdx_header_build(bytes, &h);
 	ret = vhd_create_write(create, bytes, sizeof(bytes), VHDX_HEADER_1);
 	h.sequence = 1;
@@ -76,36 +86,51 @@ static int regions_write(const struct create_context *create, uint64_t bat_lengt
 	return ret;
 }
 
-static int metadata_write(const struct create_context *create, const struct vhdx_disk *d)
+/* The items in front of the parent locator. */
+static uint32_t items_build(uint8_t *items, const struct vhdx_disk *d)
 {
-	static const struct {
-		uint32_t length, flags; /* flags: 4 required, 2 of the virtual disk */
-	} rows[VHDX_PARENT_LOCATOR] = { { 8, 4 }, { 8, 6 }, { 16, 6 }, { 4, 6 }, { 4, 6 } };
-	uint8_t table[32 + 32 * VHDX_PARENT_LOCATOR] = "metadata";
-	uint8_t items[40] = { 0 };
-	uint32_t at = 0;
-	int ret;
-
-	put_le16(table + 10, VHDX_PARENT_LOCATOR);
-	for (int i = 0; i < VHDX_PARENT_LOCATOR; i++) {
-		uint8_t *entry = table + 32 + 32 * i;
-
-		memcpy(entry, vhdx_item_guid[i], 16);
-		put_le32(entry + 16, ITEMS_AT + at);
-		put_le32(entry + 20, rows[i].length);
-		put_le32(entry + 24, rows[i].flags);
-		at += rows[i].length;
-	}
 	put_le32(items, d->block_size);
-	put_le32(items + 4, d->fixed);
+	put_le32(items + 4, (uint32_t)d->fixed | (uint32_t)d->has_parent << 1);
 	put_le64(items + 8, d->size);
 	memcpy(items + 16, d->id, 16);
 	put_le32(items + 32, d->logical);
 	put_le32(items + 36, d->physical);
-	ret = vhd_create_write(create, table, sizeof(table), METADATA_MIB * VHDX_MIB);
-	return ret ? ret :
-		     vhd_create_write(create, items, sizeof(items),
-				      METADATA_MIB * VHDX_MIB + ITEMS_AT);
+	return 40;
+}
+
+static int metadata_write(const struct create_context *create, const struct vhdx_disk *d)
+{
+	static const struct {
+		uint32_t length, flags; /* flags: 4 required, 2 of the virtual disk */
+	} rows[VHDX_ITEMS] = { { 8, 4 }, { 8, 6 }, { 16, 6 }, { 4, 6 }, { 4, 6 }, { 0, 4 } };
+	uint8_t table[32 + 32 * VHDX_ITEMS] = "metadata";
+	uint8_t items[40] = { 0 }, *locator = NULL;
+	uint32_t at = 0, length = 0;
+	int count = d->has_parent ? VHDX_ITEMS : VHDX_PARENT_LOCATOR;
+	int ret = d->has_parent ? vhdx_locator_build(create, &locator, &length) : 0;
+
+	if (ret)
+		return ret;
+	put_le16(table + 10, (uint16_t)count);
+	for (int i = 0; i < count; i++) {
+		uint8_t *entry = table + 32 + 32 * i;
+		uint32_t size = i == VHDX_PARENT_LOCATOR ? length : rows[i].length;
+
+		memcpy(entry, vhdx_item_guid[i], 16);
+		put_le32(entry + 16, ITEMS_AT + at);
+		put_le32(entry + 20, size);
+		put_le32(entry + 24, rows[i].flags);
+		at += size;
+	}
+	at = METADATA_MIB * (uint32_t)VHDX_MIB;
+	ret = vhd_create_write(create, table, sizeof(table), at);
+	at += ITEMS_AT;
+	if (!ret)
+		ret = vhd_create_write(create, items, items_build(items, d), at);
+	if (!ret && locator)
+		ret = vhd_create_write(create, locator, length, at + sizeof(items));
+	free(locator);
+	return ret;
 }
 
 /* A fixed image's blocks stand in order behind the table. */
@@ -133,34 +158,59 @@ static int table_write(const struct create_context *create, const struct vhdx_di
 	return ret;
 }
 
-static int disk_init(const struct create_context *create, struct vhdx_disk *d)
+static int disk_check(const struct create_context *create, const struct vhdx_disk *d)
 {
-	const struct vhd_create_options *o = create->options;
-
-	*d = (struct vhdx_disk){
-		.block_size = o->block_size ? o->block_size : DEFAULT_BLOCK,
-		.fixed = o->type == VHD_TYPE_FIXED,
-		.size = o->virtual_size,
-		.logical = LOGICAL_SECTOR,
-		.physical = PHYSICAL_SECTOR,
-	};
-	if (o->id)
-		vhdx_guid_swap(d->id, o->id);
-	else
-		vhd_random_id(d->id);
-	if (o->type == VHD_TYPE_DIFFERENCING)
-		return vhd_fail(create->err, -ENOTSUP, "a differencing VHDX cannot be created");
 	if (d->block_size < VHDX_MIN_BLOCK || d->block_size > VHDX_MAX_BLOCK ||
 	    d->block_size & (d->block_size - 1))
 		return vhd_fail(create->err, -EINVAL,
 				"block size is %" PRIu32
 				", expected a power of two from 1 to 256 MiB",
 				d->block_size);
-	if (d->size > VHDX_MAX_SIZE)
+	if ((d->logical != 512 && d->logical != 4096) ||
+	    (d->physical != 512 && d->physical != 4096))
 		return vhd_fail(create->err, -EINVAL,
-				"virtual size is %" PRIu64 ", a VHDX has at most 64 TiB", d->size);
-	vhdx_disk_derive(d);
+				"sector sizes are %" PRIu32 " and %" PRIu32
+				", expected 512 or 4096",
+				d->logical, d->physical);
+	if (d->has_parent && d->logical != create->parent.logical)
+		return vhd_fail(create->err, -EINVAL,
+				"logical sectors are of %" PRIu32 " bytes, the parent's of %" PRIu32,
+				d->logical, create->parent.logical);
+	if (d->size > VHDX_MAX_SIZE || d->size % d->logical)
+		return vhd_fail(create->err, -EINVAL,
+				"virtual size is %" PRIu64 ", expected a multiple of %" PRIu32
+				" up to 64 TiB",
+				d->size, d->logical);
 	return 0;
+}
+
+/* @given, or what the parent has, or else the default. */
+static uint32_t choose(uint32_t given, uint32_t parents, uint32_t otherwise)
+{
+	return given ? given : parents ? parents : otherwise;
+}
+
+static int disk_init(const struct create_context *create, struct vhdx_disk *d)
+{
+	const struct vhd_create_options *o = create->options;
+	const struct create_parent *parent = &create->parent;
+	bool child = o->type == VHD_TYPE_DIFFERENCING;
+	int ret;
+
+	*d = (struct vhdx_disk){
+		.block_size = choose(o->block_size, 0, child ? CHILD_BLOCK : DEFAULT_BLOCK),
+		.fixed = o->type == VHD_TYPE_FIXED,
+		.has_parent = child,
+		.size = o->virtual_size,
+		.logical = choose(o->logical_sector_size, parent->logical, LOGICAL_SECTOR),
+		.physical = choose(o->physical_sector_size, parent->physical, PHYSICAL_SECTOR),
+	};
+	/* 2.6.1.2: the disk stays the same one. */
+	guid_choose(o->id || !child ? o->id : parent->id, d->id);
+	ret = disk_check(create, d);
+	if (!ret)
+		vhdx_disk_derive(d);
+	return ret;
 }
 
 int vhd_vhdx_create(const struct create_context *create)

@@ -108,10 +108,12 @@ static void layer_describe(struct vhd_layer *layer)
 	layer->blocks = (uint32_t)x->disk.blocks;
 	layer->block_shift = (unsigned)__builtin_ctz(x->disk.block_size);
 	vhdx_guid_swap(layer->id, x->disk.id);
+	vhdx_guid_swap(layer->data_id, x->header.data_write);
 }
 
 int vhdx_metadata_load(const struct open_context *ctx, struct vhd_layer *layer)
 {
+	const struct vhdx *x = layer->state;
 	int ret = regions_load(ctx, layer);
 
 	if (!ret)
@@ -120,6 +122,8 @@ int vhdx_metadata_load(const struct open_context *ctx, struct vhd_layer *layer)
 		ret = disk_load(ctx, layer);
 	if (!ret)
 		layer_describe(layer);
+	if (!ret && x->disk.has_parent)
+		ret = vhdx_linkage_load(ctx, layer);
 	return ret;
 }
 
@@ -154,7 +158,8 @@ static struct vhdx_space *spaces_new(const struct vhdx *x, size_t *count)
 	return spaces;
 }
 
-static uint64_t map_word(const struct vhdx_disk *d, uint64_t entry)
+/* Reading a trimmed block gives zeros, never the parent's, whatever was there before. */
+static uint64_t map_word(uint64_t entry)
 {
 	uint64_t offset = round_down(entry, VHDX_MIB);
 
@@ -165,8 +170,10 @@ static uint64_t map_word(const struct vhdx_disk *d, uint64_t entry)
 		return offset | MAP_PART;
 	case VHDX_NOT_PRESENT:
 		return MAP_NONE;
-	default: /* never the parent's, whatever was there before */
-		return d->has_parent ? MAP_ZERO : MAP_NONE;
+	case VHDX_ZERO:
+		return MAP_ZERO;
+	default:
+		return offset ? offset | MAP_IDLE : MAP_ZERO;
 	}
 }
 
@@ -175,12 +182,27 @@ static int bits_read(struct vhd_image *image, const struct vhd_layer *layer, uin
 		     uint8_t *bytes)
 {
 	const struct vhdx *x = layer->state;
-	uint64_t chunk = block / x->disk.chunk_ratio;
-	uint64_t entry = le64toh(x->table[vhdx_bitmap_index(&x->disk, chunk)]);
 
-	return vhdx_read(image, layer, bytes, x->bitmaps.size,
-			 round_down(entry, VHDX_MIB) +
-				 block % x->disk.chunk_ratio * x->bitmaps.size);
+	return vhdx_read(image, layer, bytes, x->bitmaps.size, vhdx_bits_place(x, block));
+}
+
+static int bitmaps_new(const struct open_context *ctx, struct vhd_layer *layer)
+{
+	struct vhdx *x = layer->state;
+	uint64_t chunks = x->disk.entries / (x->disk.chunk_ratio + 1);
+
+	x->bitmaps.blocks = layer->blocks;
+	x->bitmaps.size = x->disk.block_size / x->disk.logical / 8;
+	x->bitmaps.low_first = true;
+	x->bitmaps.load = bits_read;
+	layer->bitmaps = &x->bitmaps;
+	x->chunks = calloc(chunks, sizeof(*x->chunks));
+	if (!x->chunks || vhd_bitmap_init(&x->bitmaps))
+		return vhd_fail(ctx->err, -ENOMEM, "no memory for bitmaps");
+	for (uint64_t i = 0; i < chunks; i++)
+		x->chunks[i] = round_down(le64toh(x->table[vhdx_bitmap_index(&x->disk, i)]),
+					  VHDX_MIB);
+	return 0;
 }
 
 static int map_new(const struct open_context *ctx, struct vhd_layer *layer)
@@ -192,21 +214,12 @@ static int map_new(const struct open_context *ctx, struct vhd_layer *layer)
 		return vhd_fail(ctx->err, -ENOMEM, "no memory for %" PRIu64 " blocks",
 				x->disk.blocks);
 	for (uint64_t i = 0; i < x->disk.blocks; i++) {
-		uint64_t word = map_word(&x->disk,
-					 le64toh(x->table[vhdx_block_index(&x->disk, i)]));
+		uint64_t word = map_word(le64toh(x->table[vhdx_block_index(&x->disk, i)]));
 
 		if (word)
 			atomic_init(&layer->map[i], word);
 	}
-	if (!x->disk.has_parent)
-		return 0;
-	x->bitmaps.blocks = layer->blocks;
-	x->bitmaps.size = x->disk.block_size / x->disk.logical / 8;
-	x->bitmaps.low_first = true;
-	x->bitmaps.load = bits_read;
-	layer->bitmaps = &x->bitmaps;
-	return vhd_bitmap_init(&x->bitmaps) ? vhd_fail(ctx->err, -ENOMEM, "no memory for bitmaps") :
-					      0;
+	return x->disk.has_parent ? bitmaps_new(ctx, layer) : 0;
 }
 
 static int table_check(const struct open_context *ctx, struct vhdx *x)

@@ -134,7 +134,6 @@ static int replay_finish(const struct open_context *ctx, struct vhd_layer *layer
 	if (!ret)
 		ret = vhd_file_sync(ctx->image, layer->file);
 	memset(x->header.log_guid, 0, sizeof(x->header.log_guid));
-	vhd_random_id(x->header.file_write);
 	if (!ret)
 		ret = vhdx_header_update(ctx->image, layer);
 	return ret;
@@ -152,7 +151,11 @@ static int log_replay(const struct open_context *ctx, struct vhd_layer *layer,
 		x->file_size = max_u64(x->file_size, log->last_size);
 		return ret < 0 ? vhd_fail(ctx->err, ret, "cannot read through the log") : ret;
 	}
-	ret = vhdx_log_replay(log, x->header.log_offset, replay_page, &replay, ctx->err);
+	/* 2.2.2.1: before anything of the file changes. */
+	vhd_random_id(x->header.file_write);
+	ret = vhdx_header_update(ctx->image, layer);
+	if (!ret)
+		ret = vhdx_log_replay(log, x->header.log_offset, replay_page, &replay, ctx->err);
 	if (!ret)
 		ret = replay_finish(ctx, layer, log);
 	return ret < 0 ? vhd_fail(ctx->err, ret, "cannot replay the log") : ret;
@@ -215,7 +218,11 @@ static int headers_load(const struct open_context *ctx, struct vhd_layer *layer)
 				    VHDX_HEADER_2);
 	if (ret)
 		return vhd_fail(ctx->err, ret, "cannot read the headers");
-	return vhdx_header_choose(first, second, x->file_size, &x->header, &x->current, ctx->err);
+	ret = vhdx_header_choose(first, second, x->file_size, &x->header, &x->current, ctx->err);
+	if (!ret && !ctx->read_only && x->header.sequence > UINT64_MAX - 16)
+		ret = vhd_fail(ctx->err, VHD_FAULT_VHDX_HEADER,
+			       "header: the sequence number has come to its end");
+	return ret;
 }
 
 int vhd_vhdx_open(const struct open_context *ctx, struct vhd_layer *layer)

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Writing a VHDX. A block goes behind all that is there, in space that the file has
- * just grown by and that reads as zeros; its entry is kept. The flush syncs (blocks
- * and the file's length are durable), logs the pages of the table that change,
- * syncs (now they are durable too), and writes them home. The sync that the next
- * flush begins with covers the home writes, so each entry of the log can be its own
- * tail: never is more than the newest one needed. */
+ * just grown by and that reads as zeros; its entry of the table is kept. The flush syncs
+ * (blocks and the file's length are durable), logs the pages of bitmaps and table that
+ * change, syncs (now they are durable too), and writes them home. The sync that the next
+ * flush begins with covers the home writes.
+ *
+ * A block that was discarded keeps its place in the file, which is a hole then: the space
+ * is the host's again, and no other block can ever be seen through a late request. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,58 +14,6 @@
 #include "bytes.h"
 #include "create.h"
 #include "vhdx.h"
-
-enum { PAGES_MAX = 64, ENTRIES_PER_PAGE = VHDX_PAGE / 8 };
-
-/* How many pages one entry may have, so that it never overwrites the one before it,
- * which counts until the new one is whole. */
-static uint32_t pages_limit(const struct vhdx *x)
-{
-	uint32_t half = x->header.log_length / VHDX_PAGE / 2 - 2;
-
-	return half < PAGES_MAX ? half : PAGES_MAX;
-}
-
-/* @size bytes into the ring from where the last entry ends. */
-static int ring_write(struct vhd_image *image, struct vhd_layer *layer, const uint8_t *bytes,
-		      uint32_t size)
-{
-	struct vhdx *x = layer->state;
-	uint32_t first = (uint32_t)min_u64(size, x->header.log_length - x->log_at);
-	int ret = vhd_file_write(image, layer->file, bytes, first,
-				 x->header.log_offset + x->log_at);
-
-	if (!ret && first < size)
-		ret = vhd_file_write(image, layer->file, bytes + first, size - first,
-				     x->header.log_offset);
-	x->log_at = (uint32_t)(((uint64_t)x->log_at + size) % x->header.log_length);
-	return ret;
-}
-
-static int log_write(struct vhd_image *image, struct vhd_layer *layer, const uint32_t *pages,
-		     uint32_t count)
-{
-	struct vhdx *x = layer->state;
-	uint64_t offsets[PAGES_MAX];
-	const uint8_t *contents[PAGES_MAX];
-	struct vhdx_log_entry entry = {
-		.sequence = ++x->log_sequence,
-		.tail = x->log_at,
-		.guid = x->header.log_guid,
-		.flushed_size = x->staged_size,
-		.last_size = x->staged_size,
-		.pages = count,
-		.offsets = offsets,
-		.contents = contents,
-	};
-
-	for (uint32_t i = 0; i < count; i++) {
-		offsets[i] = x->regions.bat.offset + (uint64_t)pages[i] * VHDX_PAGE;
-		contents[i] = (const uint8_t *)x->table + (size_t)pages[i] * VHDX_PAGE;
-	}
-	vhdx_log_entry_build(x->log_buffer, &entry);
-	return ring_write(image, layer, x->log_buffer, vhdx_log_entry_size(count));
-}
 
 /* -- The session -------------------------------------------------------------------- */
 
@@ -78,12 +28,13 @@ static int vhdx_begin(struct vhd_image *image)
 
 	if (x->file_size > x->end)
 		ret = vhd_file_truncate(image, layer->file, x->end);
-	x->file_size = x->staged_size = x->end;
+	x->file_size = x->log.flushed_size = x->end;
 	vhd_random_id(x->header.file_write);
-	vhd_random_id(x->header.data_write);
+	vhd_random_id(layer->data_id);
+	vhdx_guid_swap(x->header.data_write, layer->data_id);
 	vhd_random_id(x->header.log_guid);
 	if (!ret)
-		ret = log_write(image, layer, NULL, 0);
+		ret = vhdx_log_write(image, layer, true);
 	if (!ret)
 		ret = vhd_file_sync(image, layer->file);
 	for (int round = 0; !ret && round < 2; round++)
@@ -104,114 +55,123 @@ static int vhdx_end(struct vhd_image *image)
 	return ret;
 }
 
+static int vhdx_finish(struct vhd_image *image)
+{
+	return vhdx_log_home(image, &image->layers[0]);
+}
+
 /* -- Blocks ------------------------------------------------------------------------- */
+
+static uint64_t map_get(const struct vhd_layer *layer, uint32_t block)
+{
+	return atomic_load_explicit(&layer->map[block], memory_order_relaxed);
+}
+
+static void map_set(struct vhd_layer *layer, uint32_t block, uint64_t word)
+{
+	atomic_store_explicit(&layer->map[block], word, memory_order_release);
+}
+
+/* The place a block has kept: whatever is there, it must read as zeros. False: the file
+ * system makes no holes. */
+static bool place_reuse(struct vhd_image *image, const struct vhd_layer *layer, uint64_t place)
+{
+	struct vhd_io io = {
+		.file = layer->file,
+		.op = VHD_IO_PUNCH,
+		.offset = place,
+		.length = UINT64_C(1) << layer->block_shift,
+	};
+
+	return image->io->submit(image->io_opaque, &io) == 0;
+}
+
+/* @size bytes behind all that is there. */
+static int place_new(struct vhd_image *image, struct vhd_layer *layer, uint64_t size,
+		     uint64_t *place)
+{
+	struct vhdx *x = layer->state;
+	int ret = vhd_file_truncate(image, layer->file, x->end + size);
+
+	if (ret)
+		return ret;
+	*place = x->end;
+	x->end = x->file_size = x->end + size;
+	return 0;
+}
+
+/* What the first partly present block of a chunk needs. */
+static int chunk_make(struct vhd_image *image, struct vhd_layer *layer, uint64_t chunk)
+{
+	struct vhdx *x = layer->state;
+	int ret = 0;
+
+	if (!x->chunks[chunk])
+		ret = place_new(image, layer, VHDX_BITMAP_SIZE, &x->chunks[chunk]);
+	if (ret)
+		return ret;
+	/* Again if there was no memory for it the last time. */
+	return vhdx_change_keep(x, vhdx_bitmap_index(&x->disk, chunk));
+}
+
+/* A block that is only partly here: the bits it may have in the file from an earlier
+ * life are overwritten by the flush that first names it. */
+static int part_make(struct vhd_image *image, struct vhd_layer *layer, uint32_t block)
+{
+	struct vhdx *x = layer->state;
+	uint64_t chunk = block / x->disk.chunk_ratio;
+	uint64_t entry = le64toh(x->table[vhdx_bitmap_index(&x->disk, chunk)]);
+	int ret = vhd_bitmap_add(&x->bitmaps, block);
+
+	if (!ret && !(entry & VHDX_STATE_MASK))
+		ret = chunk_make(image, layer, chunk);
+	if (!ret)
+		vhd_bitmap_mark(&x->bitmaps, block);
+	return ret;
+}
 
 static int vhdx_allocate(struct vhd_image *image, uint32_t block)
 {
 	struct vhd_layer *layer = &image->layers[0];
 	struct vhdx *x = layer->state;
-	uint64_t place = x->end;
-	int ret = vhd_file_truncate(image, layer->file, place + x->disk.block_size);
+	uint64_t word = map_get(layer, block);
+	uint64_t place = word & ~(uint64_t)MAP_STATE_MASK;
+	bool part = x->disk.has_parent && (word & MAP_STATE_MASK) == MAP_NONE;
+	int ret = part ? part_make(image, layer, block) : 0;
 
-	if (ret)
-		return ret;
-	x->end = x->file_size = place + x->disk.block_size;
-	x->kept[x->kept_count++] = block;
-	atomic_store_explicit(&layer->map[block], place | MAP_DATA, memory_order_release);
-	return 0;
-}
-
-static bool vhdx_dirty(const struct vhd_layer *layer)
-{
-	const struct vhdx *x = layer->state;
-
-	return x->kept_count > 0;
-}
-
-static void vhdx_stage(struct vhd_layer *layer)
-{
-	struct vhdx *x = layer->state;
-
-	x->staged = x->kept_count;
-	x->staged_size = x->file_size;
-}
-
-static int block_compare(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a;
-	uint32_t y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Puts the staged blocks' entries into the table, from @from on until the pages that
- * changes are as many as one log entry takes. Returns how far it came. */
-static uint32_t entries_put(const struct vhd_layer *layer, uint32_t from, uint32_t *pages,
-			    uint32_t *count)
-{
-	struct vhdx *x = layer->state;
-
-	for (*count = 0; from < x->staged; from++) {
-		uint32_t block = x->kept[from];
-		uint64_t index = vhdx_block_index(&x->disk, block);
-		uint64_t word = atomic_load_explicit(&layer->map[block], memory_order_relaxed);
-		uint32_t page = (uint32_t)(index / ENTRIES_PER_PAGE);
-
-		if (*count == 0 || pages[*count - 1] != page) {
-			if (*count == pages_limit(x))
-				break;
-			pages[(*count)++] = page;
-		}
-		x->table[index] = htole64((word & ~(uint64_t)MAP_STATE_MASK) | VHDX_PRESENT);
-	}
-	return from;
-}
-
-static int home_write(struct vhd_image *image, struct vhd_layer *layer)
-{
-	struct vhdx *x = layer->state;
-	int ret = 0;
-
-	for (uint32_t i = 0; !ret && i < x->home_count; i++)
-		ret = vhd_file_write(image, layer->file,
-				     (const uint8_t *)x->table + (size_t)x->home[i] * VHDX_PAGE,
-				     VHDX_PAGE,
-				     x->regions.bat.offset + (uint64_t)x->home[i] * VHDX_PAGE);
-	x->home_count = 0;
+	if (!ret)
+		ret = vhdx_change_keep(x, vhdx_block_index(&x->disk, block));
+	if (!ret && !((word & MAP_STATE_MASK) == MAP_IDLE && place_reuse(image, layer, place)))
+		ret = place_new(image, layer, x->disk.block_size, &place);
+	if (!ret)
+		map_set(layer, block, place | (part ? MAP_PART : MAP_DATA));
 	return ret;
 }
 
-static int vhdx_commit(struct vhd_image *image)
+static bool vhdx_zero(struct vhd_image *image, uint32_t block)
 {
 	struct vhd_layer *layer = &image->layers[0];
 	struct vhdx *x = layer->state;
-	int ret = 0;
 
-	qsort(x->kept, x->staged, sizeof(*x->kept), block_compare);
-	for (uint32_t at = 0; !ret && at < x->staged;) {
-		/* More than one entry holds, which is rare: the one before it goes home. */
-		if (x->home_count > 0) {
-			ret = vhd_file_sync(image, layer->file);
-			if (!ret)
-				ret = home_write(image, layer);
-			if (!ret)
-				ret = vhd_file_sync(image, layer->file);
-		}
-		at = entries_put(layer, at, x->home, &x->home_count);
-		if (!ret)
-			ret = log_write(image, layer, x->home, x->home_count);
-	}
-	if (ret)
-		return ret;
-	x->kept_count -= x->staged;
-	memmove(x->kept, x->kept + x->staged, x->kept_count * sizeof(*x->kept));
-	x->staged = 0;
-	return 0;
+	if (map_get(layer, block) != MAP_NONE ||
+	    vhdx_change_keep(x, vhdx_block_index(&x->disk, block)))
+		return false;
+	map_set(layer, block, MAP_ZERO);
+	return true;
 }
 
-static int vhdx_finish(struct vhd_image *image)
+/* A fixed image's blocks stay what they are. */
+static void vhdx_unmap(struct vhd_image *image, uint32_t block)
 {
-	return home_write(image, &image->layers[0]);
+	struct vhd_layer *layer = &image->layers[0];
+	struct vhdx *x = layer->state;
+	uint64_t word = map_get(layer, block);
+	uint64_t state = word & MAP_STATE_MASK;
+
+	if (layer->type == VHD_TYPE_FIXED || (state != MAP_DATA && state != MAP_PART) ||
+	    vhdx_change_keep(x, vhdx_block_index(&x->disk, block)))
+		return;
+	map_set(layer, block, (word & ~(uint64_t)MAP_STATE_MASK) | MAP_IDLE);
 }
 
 /* -- Opening and closing -------------------------------------------------------------- */
@@ -226,9 +186,11 @@ static void vhdx_free(struct vhd_layer *layer)
 	vhd_bitmap_fini(&x->bitmaps);
 	free(x->table);
 	free(x->locator);
-	free(x->kept);
-	free(x->home);
-	free(x->log_buffer);
+	free(x->chunks);
+	free(x->changes.all);
+	free(x->changes.marked);
+	free(x->log.pages);
+	free(x->log.entry);
 	free(layer->map);
 	free(x);
 }
@@ -238,6 +200,8 @@ const struct layer_ops vhdx_ops = {
 	.written = vhd_bitmap_written,
 	.begin = vhdx_begin,
 	.allocate = vhdx_allocate,
+	.zero = vhdx_zero,
+	.unmap = vhdx_unmap,
 	.dirty = vhdx_dirty,
 	.stage = vhdx_stage,
 	.commit = vhdx_commit,
@@ -250,19 +214,14 @@ int vhdx_write_init(const struct open_context *ctx, struct vhd_layer *layer)
 {
 	struct vhdx *x = layer->state;
 
-	if (layer->type == VHD_TYPE_DIFFERENCING)
-		return vhd_fail(ctx->err, -ENOTSUP, "a differencing VHDX can only be read");
 	if (layer->file->flags & VHD_FILE_BLOCK_DEVICE)
 		return vhd_fail(ctx->err, -ENOTSUP, "a VHDX on a block device can only be read");
 	if (x->header.log_length == 0)
 		return vhd_fail(ctx->err, -ENOTSUP, "a VHDX without a log can only be read");
-	if (x->header.sequence > UINT64_MAX - 16)
-		return vhd_fail(ctx->err, VHD_FAULT_VHDX_HEADER,
-				"header: the sequence number has come to its end");
-	x->kept = calloc(x->disk.blocks, sizeof(*x->kept));
-	x->home = calloc(PAGES_MAX, sizeof(*x->home));
-	x->log_buffer = malloc(vhdx_log_entry_size(PAGES_MAX));
-	if (!x->kept || !x->home || !x->log_buffer)
+	x->changes.marked = calloc(x->disk.entries / 8 + 1, 1);
+	x->log.pages = malloc((size_t)VHDX_LOG_PAGES * VHDX_PAGE);
+	x->log.entry = malloc(vhdx_log_entry_size(VHDX_LOG_PAGES));
+	if (!x->changes.marked || !x->log.pages || !x->log.entry)
 		return vhd_fail(ctx->err, -ENOMEM, "no memory to write to the image");
 	return 0;
 }

@@ -4,13 +4,40 @@
 #define LIBVHD_VHDX_H
 
 #include "bitmap.h"
+#include "create.h"
 #include "image.h"
 #include "vhdx-format.h"
+
+enum { VHDX_LOG_PAGES = 64 }; /* of one entry of ours, at most */
 
 /* A piece of the file as the log would have it; bytes NULL: zeros. */
 struct vhdx_patch {
 	uint64_t offset, length;
 	uint8_t *bytes;
+};
+
+/* Entries of the table that are not logged yet: their index, and from stage() on the
+ * value to be logged. */
+struct vhdx_change {
+	uint64_t value;
+	uint32_t index;
+};
+
+struct vhdx_changes {
+	struct vhdx_change *all; /* those staged first */
+	uint32_t count, room, staged;
+	uint8_t *marked; /* a bit an entry: it stands among those not staged */
+};
+
+/* Pages on their way into the log and from there to their place. */
+struct vhdx_log_writer {
+	uint64_t offsets[VHDX_LOG_PAGES];
+	uint8_t *pages; /* 4096 bytes for each */
+	uint8_t *entry; /* room to build one in */
+	uint32_t count; /* of offsets and pages */
+	uint32_t at;	/* where in the ring the next entry goes */
+	uint64_t sequence;
+	uint64_t flushed_size; /* the file was synced when it was that long */
 };
 
 struct vhdx {
@@ -23,23 +50,23 @@ struct vhdx {
 	struct vhdx_disk disk;
 	uint64_t *table; /* as in the file, whole pages */
 	uint8_t *locator;
+	uint64_t *chunks; /* where each chunk's bitmap block is, 0: nowhere; differencing */
 	struct bitmaps bitmaps;
 
 	/* A file with a log, opened read-only, is read through what is in the log. */
 	struct vhdx_patch *patches;
 	size_t patch_count;
 
-	/* Writing. */
-	uint32_t *kept; /* blocks whose entry is not logged yet */
-	uint32_t kept_count;
-	uint32_t staged;      /* the first so many of kept belong to the running flush */
-	uint64_t staged_size; /* the file's, when that flush began */
-	uint32_t *home;	      /* pages of the table that are logged and go home next */
-	uint32_t home_count;
-	uint32_t log_at; /* where in the ring the next entry goes */
-	uint64_t log_sequence;
-	uint8_t *log_buffer;
+	struct vhdx_changes changes; /* of the table */
+	struct vhdx_log_writer log;
 };
+
+/* Where in the file the bitmap of @block is, whose chunk has one. Under image->lock. */
+static inline uint64_t vhdx_bits_place(const struct vhdx *x, uint32_t block)
+{
+	return x->chunks[block / x->disk.chunk_ratio] +
+	       block % x->disk.chunk_ratio * x->bitmaps.size;
+}
 
 /* Metadata as it would stand after a replay; zeros behind the end of the file. */
 int vhdx_read(struct vhd_image *image, const struct vhd_layer *layer, void *buf, size_t length,
@@ -48,6 +75,34 @@ int vhdx_read(struct vhd_image *image, const struct vhd_layer *layer, void *buf,
 /* Writes x->header, with the next sequence number, over the older of the two and
  * syncs. */
 int vhdx_header_update(struct vhd_image *image, struct vhd_layer *layer);
+
+/* -- vhdx-log-write.c ------------------------------------------------------------- */
+
+/* Makes a page, to go to @offset, part of the next entry: the 4096 bytes at *@page are the
+ * caller's to fill until the next call. If the entry is full it is written first and
+ * its pages go home. Never the same page twice between two vhdx_log_settle(). -errno. */
+int vhdx_log_page(struct vhd_image *image, struct vhd_layer *layer, uint64_t offset,
+		  uint8_t **page);
+
+/* Writes the entry; it is durable after the next sync. @force: even with no pages. */
+int vhdx_log_write(struct vhd_image *image, struct vhd_layer *layer, bool force);
+
+/* The entry is durable: its pages may go to their places. */
+int vhdx_log_home(struct vhd_image *image, struct vhd_layer *layer);
+
+/* Sync, home, sync: nothing of the log is needed any more. */
+int vhdx_log_settle(struct vhd_image *image, struct vhd_layer *layer);
+
+/* -- vhdx-changes.c --------------------------------------------------------------- */
+
+/* The entry @index of the table is to be logged with what the map says. -ENOMEM: there
+ * is no room to remember it. */
+int vhdx_change_keep(struct vhdx *x, uint64_t index);
+
+/* struct layer_ops' dirty, stage and commit. */
+bool vhdx_dirty(const struct vhd_layer *layer);
+void vhdx_stage(struct vhd_layer *layer);
+int vhdx_commit(struct vhd_image *image);
 
 /* -- vhdx-write.c ---------------------------------------------------------------- */
 
@@ -67,14 +122,22 @@ int vhdx_table_load(const struct open_context *ctx, struct vhd_layer *layer);
 /* A GUID's 16 bytes from the file's order to that of its text, or back. */
 void vhdx_guid_swap(uint8_t *to, const uint8_t *from);
 
-/* -- vhdx-parent.c -------------------------------------------------------------- */
+/* -- vhdx-locator.c and vhdx-parent.c -------------------------------------------------------------- */
 
 /* Checks the locator's bytes and finds a key's value, in UTF-8 for free(). *@value is
  * NULL when it is not there. 0 or enum vhd_fault. */
 int vhdx_locator_find(const uint8_t *bytes, uint32_t length, const char *key, char **value,
 		      struct vhd_error *err);
 
-/* "{xxxxxxxx-...}" in the order of the file. */
+/* Reads the number of the parent's contents into layer->parent_id. */
+int vhdx_linkage_load(const struct open_context *ctx, struct vhd_layer *layer);
+
+/* "{xxxxxxxx-...}", and the 16 bytes in the order of the file. */
+enum { VHDX_GUID_TEXT = 39 };
 bool vhdx_guid_parse(const char *text, uint8_t *guid);
+void vhdx_guid_print(const uint8_t *guid, char *text);
+
+/* Makes a locator of @create's parent: *@bytes of *@length for free(). -errno. */
+int vhdx_locator_build(const struct create_context *create, uint8_t **bytes, uint32_t *length);
 
 #endif

@@ -144,7 +144,11 @@ struct vhd_info {
 	bool can_discard;	/* discarded ranges read as zeros afterwards */
 	uint8_t id[16];		/* identity; all zero when the format has none (raw) */
 	char creator[5];	/* creator application as text, "" when there is none */
-	uint8_t parent_id[16];	/* of the parent a differencing image was made from */
+	/* Of the parent a differencing image was made from: its id, of a VHDX its data_id. */
+	uint8_t parent_id[16];
+	/* VHDX: a number for the contents, new with the first write of each session; all zero
+	 * otherwise. */
+	uint8_t data_id[16];
 };
 #define VHD_INFO_INIT { .size = sizeof(struct vhd_info) }
 
@@ -187,17 +191,27 @@ struct vhd_create_options {
 	size_t size; /* sizeof(struct vhd_create_options) */
 	enum vhd_format format;	  /* not VHD_FORMAT_AUTO */
 	enum vhd_type type;
-	uint64_t virtual_size;	  /* bytes, a multiple of 512; differencing: 0, the parent's */
-	uint32_t block_size;	  /* bytes; 0: the default (VHD 2 MiB, VHDX 32 MiB) */
+	uint64_t virtual_size;	  /* bytes, whole sectors; differencing: 0, the parent's */
+	/* bytes; 0: the default (VHD 2 MiB, VHDX 32 MiB; a child's: the parent's, of a
+	 * VHDX at most 2 MiB) */
+	uint32_t block_size;
 	uint32_t flags;		  /* VHD_CREATE_* */
-	const uint8_t *id;	  /* 16 bytes; NULL: random */
-	const int64_t *time;	  /* seconds since 1970; NULL: now */
+	const uint8_t *id;	  /* 16 bytes; NULL: random, of a VHDX child the parent's */
+	const int64_t *time;	  /* seconds since 1970; NULL: now. Only a VHD has it */
 	const char *parent;	  /* differencing: the parent image, of the same format */
+
+	/* VHDX only. Sector sizes are 512 or 4096; 0: the default (512 and 4096), the parent's. */
+	uint32_t logical_sector_size;
+	uint32_t physical_sector_size;
+	/* 16 bytes each, in the order of their text; NULL: random. What a child made of
+	 * this image knows its contents by (DataWriteGuid), and the file's (FileWriteGuid). */
+	const uint8_t *data_id;
+	const uint8_t *file_id;
 };
 #define VHD_CREATE_OPTIONS_INIT { .size = sizeof(struct vhd_create_options) }
 
 /* Makes a new image at @path. The file appears under its name complete and
- * durable, or not at all. A fixed image has all its space reserved where the
+ * durable, or not at all. With ids and time given the same options make the same bytes. A fixed image has all its space reserved where the
  * file system can do that, unless VHD_CREATE_SPARSE says not to.
  *
  * -EEXIST: @path is there and VHD_CREATE_OVERWRITE is not given. -EINVAL: an
@@ -248,6 +262,7 @@ struct vhd_request {
 		int step;
 		size_t skip;
 		bool part;
+		bool unmap;
 	} at;
 	struct iovec slice[VHD_REQUEST_IOVS];
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Random chains of differencing VHDs against what libvhdi reads of them.
+/* Random chains of differencing images against what others read of them: libvhdi of
+ * VHDs, a plain reader of ours of VHDXs.
  *
  * oracle-chain [FIRST-SEED [CASES]] */
 #include <stdio.h>
@@ -9,11 +10,14 @@
 #include <unistd.h>
 
 #include "image-file.h"
+#include "plain-vhdx.h"
 
 enum { LEVELS = 4, MIB = 1 << 20, SIZE_MAX_ = 24 * MIB };
 
 struct chain {
 	unsigned seed;
+	enum vhd_format format;
+	uint32_t sector; /* logical */
 	/* libvhdi 20210425 misreads a bitmap byte with both bits in it, where ones
 	 * come first, and small blocks: for it, children are written in units of eight
 	 * sectors and have the usual block sizes. */
@@ -42,8 +46,13 @@ static void level_create(struct chain *c, unsigned level)
 	static const uint32_t block_sizes[] = { 0, 512 << 10, 2 << 20, 64 << 10 };
 	struct vhd_create_options options = VHD_CREATE_OPTIONS_INIT;
 
-	options.format = VHD_FORMAT_VHD;
+	options.format = c->format;
+	options.flags = VHD_CREATE_SPARSE;
 	options.block_size = block_sizes[random_below(c->unit == 4096 ? 3 : 4)];
+	if (c->format == VHD_FORMAT_VHDX) {
+		options.block_size = (uint32_t)MIB << random_below(9);
+		options.logical_sector_size = c->sector;
+	}
 	options.type = random_below(3) ? VHD_TYPE_DYNAMIC : VHD_TYPE_FIXED;
 	options.virtual_size = c->size;
 	if (level > 0) {
@@ -61,9 +70,15 @@ static void level_write(struct chain *c, unsigned level, struct vhd_image *image
 	for (size_t i = random_below(40); i > 0; i--) {
 		size_t offset = random_below((c->size - 1) / c->unit + 1) * c->unit;
 		size_t length = c->unit * (1 + random_below(random_below(5) ? 20 : 6000));
+		bool whole = random_below(3) == 0;
 		size_t what = random_below(10);
 		int ret;
 
+		/* Whole blocks of a VHDX can be without space and yet not the parent's. */
+		if (whole && c->size > MIB) {
+			offset = offset / MIB * MIB;
+			length = (size_t)MIB << random_below(4);
+		}
 		if (length > c->size - offset)
 			length = c->size - offset;
 		memset(model + offset, what < 2 ? 0 : (int)random_below(256), length);
@@ -133,20 +148,44 @@ static void compare_by_libvhdi(const struct chain *c)
 		fail(c, "cannot unmount", 0);
 }
 
+static void compare_by_plain_reader(const struct chain *c)
+{
+	const char *paths[LEVELS];
+	uint8_t *buf = malloc(c->size);
+
+	for (unsigned level = 0; level < c->levels; level++) {
+		const char *error;
+
+		for (unsigned i = 0; i <= level; i++)
+			paths[i] = c->path[level - i];
+		error = plain_vhdx_read(paths, level + 1, buf, c->size);
+		if (error)
+			fail(c, error, level);
+		if (memcmp(buf, c->model[level], c->size) != 0)
+			fail(c, "the plain reader reads something else", level);
+	}
+	free(buf);
+}
+
 static void chain_run(unsigned seed, bool mount)
 {
 	struct chain c = { .seed = seed };
 
 	srandom(seed);
 	image_file_init(&c.file);
+	c.format = seed / 2 % 2 ? VHD_FORMAT_VHDX : VHD_FORMAT_VHD;
 	c.unit = seed % 2 ? 512 : 4096;
-	c.size = (1 + random_below(SIZE_MAX_ / 512)) * 512;
+	c.sector = c.unit == 4096 && random_below(2) ? 4096 : 512;
+	c.size = (1 + random_below(SIZE_MAX_ / c.sector)) * c.sector;
 	c.levels = 1 + (unsigned)random_below(LEVELS);
 	for (unsigned level = 0; level < c.levels; level++) {
-		snprintf(c.path[level], sizeof(c.path[level]), "%s/%u.vhd", c.file.dir, level);
+		snprintf(c.path[level], sizeof(c.path[level]), "%s/%u.%s", c.file.dir, level,
+			 vhd_format_name(c.format));
 		level_make(&c, level);
 	}
-	if (mount && c.unit == 4096)
+	if (c.format == VHD_FORMAT_VHDX)
+		compare_by_plain_reader(&c);
+	else if (mount && c.unit == 4096)
 		compare_by_libvhdi(&c);
 	for (unsigned level = 0; level < c.levels; level++)
 		free(c.model[level]);

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+/* The bytes of a parent locator ([MS-VHDX] 2.6.2.6): keys and values in UTF-16. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bytes.h"
+#include "utf16.h"
+#include "vhdx.h"
+
+enum {
+	LOCATOR_HEADER = 20,
+	LOCATOR_ENTRY = 12,
+	LOCATOR_KEYS = 256,
+	VALUE_MAX = 8192,
+	OWN_KEYS = 3,
+};
+
+/* b04aefb7-d19e-4a81-b789-25b8e9445913 */
+static const uint8_t locator_type[16] = { 0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a,
+					  0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13 };
+
+/* -- Reading ---------------------------------------------------------------------- */
+
+static bool string_inside(uint32_t offset, uint16_t size, uint32_t length)
+{
+	return size > 0 && size % 2 == 0 && offset >= LOCATOR_HEADER && offset <= length &&
+	       length - offset >= size;
+}
+
+int vhdx_locator_find(const uint8_t *bytes, uint32_t length, const char *key, char **value,
+		      struct vhd_error *err)
+{
+	uint32_t count;
+
+	*value = NULL;
+	if (length < LOCATOR_HEADER || memcmp(bytes, locator_type, 16) != 0)
+		return vhd_fail(err, VHD_FAULT_LOCATOR,
+				"parent locator: its type is not that of VHDX");
+	count = get_le16(bytes + 18);
+	if (count > LOCATOR_KEYS || LOCATOR_HEADER + count * LOCATOR_ENTRY > length)
+		return vhd_fail(err, VHD_FAULT_LOCATOR,
+				"parent locator: %" PRIu32 " keys, expected at most %d in %" PRIu32
+				" bytes",
+				count, LOCATOR_KEYS, length);
+	for (uint32_t i = 0; i < count; i++) {
+		const uint8_t *e = bytes + LOCATOR_HEADER + i * LOCATOR_ENTRY;
+		uint32_t key_at = get_le32(e), value_at = get_le32(e + 4);
+		uint16_t key_size = get_le16(e + 8), value_size = get_le16(e + 10);
+		char *name;
+
+		if (!string_inside(key_at, key_size, length) ||
+		    !string_inside(value_at, value_size, length))
+			return vhd_fail(err, VHD_FAULT_LOCATOR,
+					"parent locator: key %" PRIu32 " lies outside its %" PRIu32
+					" bytes",
+					i, length);
+		name = vhd_utf16_decode(bytes + key_at, key_size, UTF16_LE);
+		if (name && !*value && strcmp(name, key) == 0)
+			*value = vhd_utf16_decode(bytes + value_at, value_size, UTF16_LE);
+		free(name);
+	}
+	return 0;
+}
+
+/* -- Making one --------------------------------------------------------------------- */
+
+struct locator {
+	uint8_t *bytes;
+	uint32_t used;
+	uint32_t count;
+};
+
+static void key_add(struct locator *l, const char *key, const uint8_t *value, size_t size)
+{
+	uint8_t *entry = l->bytes + LOCATOR_HEADER + l->count++ * LOCATOR_ENTRY;
+	uint8_t *name = l->bytes + l->used;
+	size_t length = vhd_utf16_encode(key, name, VALUE_MAX, UTF16_LE);
+
+	memcpy(name + length, value, size);
+	put_le32(entry, l->used);
+	put_le32(entry + 4, l->used + (uint32_t)length);
+	put_le16(entry + 8, (uint16_t)length);
+	put_le16(entry + 10, (uint16_t)size);
+	l->used += (uint32_t)(length + size);
+}
+
+static int path_add(const struct create_context *create, struct locator *l, const char *key,
+		    const char *path)
+{
+	uint8_t value[VALUE_MAX];
+	size_t size = vhd_windows_encode("", path, value, sizeof(value));
+
+	if (size == 0)
+		return vhd_fail(create->err, -EINVAL,
+				"the way to the parent, %s, is not UTF-8 of at most %d characters",
+				path, VALUE_MAX / 2);
+	key_add(l, key, value, size);
+	return 0;
+}
+
+int vhdx_locator_build(const struct create_context *create, uint8_t **bytes, uint32_t *length)
+{
+	struct locator l = { .used = LOCATOR_HEADER + OWN_KEYS * LOCATOR_ENTRY };
+	uint8_t guid[16], value[2 * VHDX_GUID_TEXT];
+	char text[VHDX_GUID_TEXT];
+	int ret;
+
+	l.bytes = calloc(OWN_KEYS + 1, 2 * VALUE_MAX);
+	if (!l.bytes)
+		return vhd_fail(create->err, -ENOMEM, "no memory for the parent locator");
+	vhdx_guid_swap(guid, create->parent.data_id);
+	vhdx_guid_print(guid, text);
+	key_add(&l, "parent_linkage", value,
+		vhd_utf16_encode(text, value, sizeof(value), UTF16_LE));
+	ret = path_add(create, &l, "relative_path", create->parent.relative);
+	if (!ret)
+		ret = path_add(create, &l, "absolute_win32_path", create->parent.path);
+	memcpy(l.bytes, locator_type, sizeof(locator_type));
+	put_le16(l.bytes + 18, (uint16_t)l.count);
+	*bytes = l.bytes;
+	*length = l.used;
+	if (ret)
+		free(l.bytes);
+	return ret;
+}
