@@ -136,29 +136,46 @@ static const struct command {
 	int (*on_disk)(struct session *s, const struct session_disk *disk,
 		       const struct loopback_options *options);
 	bool scsi; /* needs the controller */
+	uint32_t memory_mib; /* of the guest; what is not touched costs nothing */
 } commands[] = {
-	{"offers", command_offers, NULL, false},
-	{"disks", command_disks, NULL, true},
-	{"read", NULL, loopback_read, true},
-	{"write", NULL, loopback_write, true},
-	{"flush", NULL, command_flush, true},
-	{"bench", NULL, loopback_bench, true},
+	{"offers", command_offers, NULL, false, 128},
+	{"disks", command_disks, NULL, true, 128},
+	{"read", NULL, loopback_read, true, 128},
+	{"write", NULL, loopback_write, true, 128},
+	{"flush", NULL, command_flush, true, 128},
+	{"bench", NULL, loopback_bench, true, 128},
+	{"nic", loopback_bridge, NULL, false, 1024},
 };
 
 static int command_run(struct session *s, const struct loopback_options *options,
 		       const struct command *c)
 {
 	struct session_disk disk;
-	int ret = session_start(s, options);
+	int ret = c->scsi ? session_open_scsi(s) : LOOPBACK_OK;
 
-	if (!ret && c->scsi)
-		ret = session_open_scsi(s);
 	if (ret)
 		return ret;
 	if (c->on_bus)
 		return c->on_bus(s, options);
 	ret = session_disk_get(s, (uint8_t)options->lun, &disk);
 	return ret ? ret : c->on_disk(s, &disk, options);
+}
+
+/* What the command needs, before anybody is bothered. */
+static int command_check(const struct command *c, const struct loopback_options *options)
+{
+	struct loopback_tap tap = {.host = false};
+	int ret;
+
+	if (c->on_disk && options->lun < 0)
+		return loopback_fail(LOOPBACK_USAGE, "%s needs --lun N; 'disks' lists them", c->name);
+	if (c->on_bus != loopback_bridge)
+		return LOOPBACK_OK;
+	if (!options->tap)
+		return loopback_fail(LOOPBACK_USAGE, "nic needs --tap IF");
+	ret = loopback_tap_parse("--tap", options->tap, &tap);
+	free(tap.text);
+	return ret;
 }
 
 int loopback_guest(const struct loopback_options *options, const char *name)
@@ -172,12 +189,17 @@ int loopback_guest(const struct loopback_options *options, const char *name)
 			c = &commands[i];
 	if (!c)
 		return loopback_fail(LOOPBACK_USAGE, "no command '%s'; see --help", name);
-	if (c->on_disk && options->lun < 0)
-		return loopback_fail(LOOPBACK_USAGE, "%s needs --lun N; 'disks' lists them", name);
+	ret = command_check(c, options);
+	if (ret)
+		return ret;
 	s = calloc(1, sizeof(*s));
 	if (!s)
 		return loopback_fail(LOOPBACK_FAILED, "out of memory");
-	ret = command_run(s, options, c);
+	ret = session_start(s, options, (uint64_t)c->memory_mib << 20);
+	if (!ret)
+		ret = command_run(s, options, c);
+	if (c->scsi)
+		session_close_scsi(s);
 	if (s->shm)
 		session_end(s);
 	if (!ret)

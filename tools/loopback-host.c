@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The host: one storage controller with the same disks for each guest. */
+/* The host: one storage controller with the same disks for each guest; network cards for the
+ * first that comes. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -12,8 +13,7 @@
 
 #include <vsp/storage.h>
 
-#include "json.h"
-#include "loopback.h"
+#include "loopback-host.h"
 
 struct disk {
 	struct vsp_disk *disk;
@@ -26,28 +26,14 @@ struct host {
 	struct vmbus_loop *loop;
 	struct vmbus_shm_host *shm;
 	struct disk disks[LOOPBACK_DISKS];
-	uint32_t disk_count;
+	struct host_nic *nics[LOOPBACK_NICS];
+	uint32_t disk_count, nic_count;
 	bool stopping;
 	struct vmbus_watch signals;
 	struct vmbus_task stop;
 };
 
 /* -- Disks ---------------------------------------------------------------- */
-
-/* Cuts the next comma-separated part off; ",," is a comma in it. */
-static char *spec_part(char **rest)
-{
-	char *part = *rest, *in = part, *out = part;
-
-	while (*in && !(in[0] == ',' && in[1] != ',')) {
-		if (*in == ',')
-			in++;
-		*out++ = *in++;
-	}
-	*rest = *in ? in + 1 : NULL;
-	*out = '\0';
-	return part;
-}
 
 static bool lun_used(const struct host *h, uint32_t lun)
 {
@@ -63,7 +49,7 @@ static int spec_options(char *rest, struct vsp_disk_options *options, long *lun)
 	char *end;
 
 	while (rest) {
-		char *part = spec_part(&rest);
+		char *part = loopback_spec_part(&rest);
 
 		if (strncmp(part, "format=", 7) == 0) {
 			options->format = part + 7;
@@ -93,7 +79,7 @@ static int disk_open(struct host *h, const char *spec)
 
 	if (!rest)
 		return loopback_fail(LOOPBACK_FAILED, "out of memory");
-	d->path = spec_part(&rest);
+	d->path = loopback_spec_part(&rest);
 	ret = spec_options(rest, &options, &lun);
 	if (ret)
 		return ret;
@@ -111,8 +97,9 @@ static int disk_open(struct host *h, const char *spec)
 
 static void disks_close(struct host *h)
 {
-	for (uint32_t i = 0; i < h->disk_count; i++) {
-		vsp_disk_unref(h->disks[i].disk);
+	for (uint32_t i = 0; i < LOOPBACK_DISKS; i++) {
+		if (h->disks[i].disk)
+			vsp_disk_unref(h->disks[i].disk);
 		free(h->disks[i].path);
 	}
 }
@@ -127,49 +114,120 @@ static struct vmbus_loop *loop_of(void *opaque, struct vmbus_channel *channel)
 	return h->loop;
 }
 
-static int connected(void *opaque, struct vmbus_shm_peer *peer, void **user)
+/* What one guest has of the host. */
+struct visit {
+	struct vsp_storage *storage;
+	struct vsp_net *nets[LOOPBACK_NICS]; /* NULL: another guest has it */
+};
+
+static int storage_offer(struct host *h, struct vmbus_server *server, struct vsp_storage **storage)
 {
 	struct vsp_storage_config config = VSP_STORAGE_CONFIG_INIT;
-	struct host *h = opaque;
-	struct vsp_storage *storage;
 	int ret;
 
-	config.server = vmbus_shm_peer_server(peer);
+	config.server = server;
 	config.loop_of = loop_of;
 	config.opaque = h;
-	ret = vsp_storage_new(&config, &storage);
+	ret = vsp_storage_new(&config, storage);
 	for (uint32_t i = 0; !ret && i < h->disk_count; i++)
-		ret = vsp_storage_add_disk(storage, h->disks[i].lun, h->disks[i].disk);
-	*user = storage;
+		ret = vsp_storage_add_disk(*storage, h->disks[i].lun, h->disks[i].disk);
 	return ret;
 }
 
-static void stats_print(const struct host *h, uint32_t pid, const char *reason,
-			const struct vsp_storage_stats *stats)
+static int nics_offer(struct host *h, struct vmbus_server *server, struct vsp_net *nets[])
 {
+	struct vsp_net_config config = VSP_NET_CONFIG_INIT;
+	int ret = 0;
+
+	config.server = server;
+	config.loop_of = loop_of;
+	config.opaque = h;
+	for (uint32_t i = 0; !ret && i < h->nic_count; i++)
+		if (!host_nic_used(h->nics[i]))
+			ret = host_nic_offer(h->nics[i], &config, &nets[i]);
+		else
+			loopback_fail(0, "%s: not for this guest, another one has it",
+				      host_nic_name(h->nics[i]));
+	return ret;
+}
+
+static int connected(void *opaque, struct vmbus_shm_peer *peer, void **user)
+{
+	struct vmbus_server *server = vmbus_shm_peer_server(peer);
+	struct visit *visit = calloc(1, sizeof(*visit));
+	struct host *h = opaque;
+	int ret = 0;
+
+	if (!visit)
+		return -ENOMEM;
+	if (h->disk_count)
+		ret = storage_offer(h, server, &visit->storage);
+	if (!ret)
+		ret = nics_offer(h, server, visit->nets);
+	if (ret) {
+		free(visit);
+		return ret;
+	}
+	*user = visit;
+	return 0;
+}
+
+static void storage_json(const struct vsp_storage_stats *stats, struct json *j)
+{
+	json_uint(j, "reads", stats->reads);
+	json_uint(j, "writes", stats->writes);
+	json_uint(j, "flushes", stats->flushes);
+	json_uint(j, "unmaps", stats->unmaps);
+	json_uint(j, "read_bytes", stats->read_bytes);
+	json_uint(j, "write_bytes", stats->write_bytes);
+	json_uint(j, "errors", stats->errors);
+	json_uint(j, "bad_requests", stats->bad_requests);
+}
+
+static void visit_json(const struct host *h, const struct visit *visit, uint32_t pid,
+		       const char *reason)
+{
+	struct vsp_storage_stats storage = {.reads = 0};
 	struct json j = json_to(stdout);
 
-	if (!h->options->json) {
-		printf("guest %" PRIu32 ": %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64
-		       " flushes, %" PRIu64 " errors\n",
-		       pid, stats->reads, stats->writes, stats->flushes, stats->errors);
-		fflush(stdout);
-		return;
-	}
 	json_object(&j, NULL);
 	json_string(&j, "event", "disconnected");
 	json_uint(&j, "pid", pid);
 	json_string(&j, "reason", reason);
-	json_uint(&j, "reads", stats->reads);
-	json_uint(&j, "writes", stats->writes);
-	json_uint(&j, "flushes", stats->flushes);
-	json_uint(&j, "unmaps", stats->unmaps);
-	json_uint(&j, "read_bytes", stats->read_bytes);
-	json_uint(&j, "write_bytes", stats->write_bytes);
-	json_uint(&j, "errors", stats->errors);
-	json_uint(&j, "bad_requests", stats->bad_requests);
+	if (visit->storage)
+		vsp_storage_get_stats(visit->storage, &storage);
+	storage_json(&storage, &j);
+	json_array(&j, "nics");
+	for (uint32_t i = 0; i < h->nic_count; i++) {
+		struct vsp_net_stats net;
+
+		if (!visit->nets[i])
+			continue;
+		vsp_net_get_stats(visit->nets[i], &net);
+		host_nic_json(h->nics[i], &net, &j);
+	}
+	json_array_end(&j);
 	json_object_end(&j);
-	fflush(stdout);
+}
+
+static void visit_text(const struct host *h, const struct visit *visit, uint32_t pid,
+		       const char *reason)
+{
+	struct vsp_storage_stats stats;
+	struct vsp_net_stats net;
+
+	printf("guest %" PRIu32 " left: %s\n", pid, reason);
+	if (visit->storage) {
+		vsp_storage_get_stats(visit->storage, &stats);
+		printf("  disks: %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64 " flushes, %" PRIu64
+		       " errors\n", stats.reads, stats.writes, stats.flushes, stats.errors);
+	}
+	for (uint32_t i = 0; i < h->nic_count; i++) {
+		if (!visit->nets[i])
+			continue;
+		vsp_net_get_stats(visit->nets[i], &net);
+		host_nic_text(h->nics[i], &net, stdout);
+	}
 }
 
 static void stopped(void *opaque)
@@ -195,11 +253,11 @@ static void stop_task(struct vmbus_task *task)
 static void disconnected(void *opaque, struct vmbus_shm_peer *peer, void *user, const char *reason)
 {
 	struct host *h = opaque;
-	struct vsp_storage_stats stats;
 
 	if (user) {
-		vsp_storage_get_stats(user, &stats);
-		stats_print(h, vmbus_shm_peer_pid(peer), reason, &stats);
+		(h->options->json ? visit_json : visit_text)(h, user, vmbus_shm_peer_pid(peer), reason);
+		fflush(stdout);
+		free(user); /* the devices go with the server */
 	}
 	/* not from inside: the peer is still being taken down */
 	if (h->options->once && !h->stop.fn) {
@@ -229,6 +287,7 @@ static void signal_ready(struct vmbus_watch *watch, uint32_t events)
 static int signals_watch(struct host *h)
 {
 	sigset_t set;
+	int ret;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
@@ -238,7 +297,10 @@ static int signals_watch(struct host *h)
 	h->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	h->signals.ready = signal_ready;
 	h->signals.events = POLLIN;
-	return h->signals.fd < 0 ? -errno : vmbus_loop_watch(h->loop, &h->signals);
+	ret = h->signals.fd < 0 ? -errno : vmbus_loop_watch(h->loop, &h->signals);
+	if (ret)
+		return loopback_fail(LOOPBACK_FAILED, "cannot wait for signals: %s", strerror(-ret));
+	return LOOPBACK_OK;
 }
 
 static void signals_done(struct vmbus_watch *watch)
@@ -256,11 +318,14 @@ static void ready_tell(const struct host *h)
 		json_string(&j, "event", "ready");
 		json_string(&j, "socket", h->options->socket);
 		json_uint(&j, "disks", h->disk_count);
+		json_uint(&j, "nics", h->nic_count);
 		json_object_end(&j);
 		fflush(stdout);
 	} else {
-		printf("serving %" PRIu32 " disk%s at %s\n", h->disk_count,
-		       h->disk_count == 1 ? "" : "s", h->options->socket);
+		printf("serving %" PRIu32 " disk%s", h->disk_count, h->disk_count == 1 ? "" : "s");
+		if (h->nic_count)
+			printf(" and %" PRIu32 " network card%s", h->nic_count, h->nic_count == 1 ? "" : "s");
+		printf(" at %s\n", h->options->socket);
 		fflush(stdout);
 	}
 	if (h->options->ready_fd >= 0) {
@@ -269,7 +334,7 @@ static void ready_tell(const struct host *h)
 	}
 }
 
-static int host_serve(struct host *h)
+static int socket_listen(struct host *h)
 {
 	static const struct vmbus_shm_host_ops ops = {
 		.size = sizeof(ops),
@@ -277,14 +342,9 @@ static int host_serve(struct host *h)
 		.disconnected = disconnected,
 		.log = log_line,
 	};
-	struct vmbus_loop_config loop_config = VMBUS_LOOP_CONFIG_INIT;
 	struct vmbus_shm_host_config config = VMBUS_SHM_HOST_CONFIG_INIT;
 	struct vmbus_error err;
-	int ret;
 
-	loop_config.spin_us = h->options->spin_us;
-	if (vmbus_loop_new(&loop_config, &h->loop, &err))
-		return loopback_fail(LOOPBACK_FAILED, "%s", err.text);
 	config.socket_path = h->options->socket;
 	config.loop = h->loop;
 	config.ops = &ops;
@@ -292,32 +352,67 @@ static int host_serve(struct host *h)
 	config.max_guests = h->options->guests;
 	if (vmbus_shm_host_new(&config, &h->shm, &err))
 		return loopback_fail(LOOPBACK_FAILED, "%s", err.text);
-	ret = signals_watch(h);
-	if (ret)
-		return loopback_fail(LOOPBACK_FAILED, "cannot wait for signals: %s", strerror(-ret));
+	return LOOPBACK_OK;
+}
+
+static int host_serve(struct host *h)
+{
+	int ret;
+
 	ready_tell(h);
 	ret = vmbus_loop_run(h->loop);
-	vmbus_shm_host_free(h->shm);
-	vmbus_loop_unwatch(h->loop, &h->signals, signals_done);
-	while (h->signals.fd >= 0 && vmbus_loop_step(h->loop, UINT64_MAX) >= 0)
-		;
-	vmbus_loop_free(h->loop);
 	if (ret)
 		return loopback_fail(LOOPBACK_FAILED, "the event loop failed: %s", strerror(-ret));
 	return LOOPBACK_OK;
 }
 
-int loopback_host(const struct loopback_options *options)
+static int devices_open(struct host *h)
 {
-	struct host h = {.options = options};
+	const struct loopback_options *options = h->options;
 	int ret = LOOPBACK_OK;
 
-	if (options->disk_count == 0)
-		return loopback_fail(LOOPBACK_USAGE, "host needs at least one --disk; see --help");
 	for (uint32_t i = 0; !ret && i < options->disk_count; i++)
-		ret = disk_open(&h, options->disks[i]);
+		ret = disk_open(h, options->disks[i]);
+	while (!ret && h->nic_count < options->nic_count) {
+		ret = host_nic_open(options->nics[h->nic_count], h->loop, &h->nics[h->nic_count]);
+		h->nic_count++;
+	}
+	return ret;
+}
+
+/* What is watched ends in the loop, and the signals' end comes last: it was asked for last. */
+static void host_end(struct host *h)
+{
+	vmbus_shm_host_free(h->shm);
+	disks_close(h);
+	for (uint32_t i = 0; i < h->nic_count; i++)
+		host_nic_close(h->nics[i]);
+	vmbus_loop_unwatch(h->loop, &h->signals, signals_done);
+	while (h->signals.fd >= 0 && vmbus_loop_step(h->loop, UINT64_MAX) >= 0)
+		;
+	vmbus_loop_free(h->loop);
+}
+
+int loopback_host(const struct loopback_options *options)
+{
+	struct vmbus_loop_config config = VMBUS_LOOP_CONFIG_INIT;
+	struct host h = {.options = options};
+	struct vmbus_error err;
+	int ret;
+
+	if (options->disk_count + options->nic_count == 0)
+		return loopback_fail(LOOPBACK_USAGE, "host needs a --disk or --nic; see --help");
+	config.spin_us = options->spin_us;
+	if (vmbus_loop_new(&config, &h.loop, &err))
+		return loopback_fail(LOOPBACK_FAILED, "%s", err.text);
+	ret = signals_watch(&h);
+	if (ret)
+		return ret;
+	ret = devices_open(&h);
+	if (!ret)
+		ret = socket_listen(&h);
 	if (!ret)
 		ret = host_serve(&h);
-	disks_close(&h);
+	host_end(&h);
 	return ret;
 }

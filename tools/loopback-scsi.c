@@ -8,6 +8,8 @@
 
 #include "loopback.h"
 
+#define RING_PAGES 32u /* each direction, the control page included: Linux's 128 KiB */
+
 #define SRB_STATUS_MASK 0x3f
 #define SRB_SUCCESS 0x01
 #define SRB_INVALID_LUN 0x20
@@ -129,6 +131,47 @@ void session_rw(struct vsp_storvsc_request *r, const struct session_disk *disk, 
 	r->offset = 0;
 	r->len = blocks * disk->block_size;
 	r->pfns = buffer->pfns;
+}
+
+/* -- The controller ------------------------------------------------------- */
+
+static int scsi_poll(struct session_port *port)
+{
+	return vsp_storvsc_poll(port->user, NULL);
+}
+
+static void scsi_ready(struct vsp_storvsc *storvsc)
+{
+	struct session *s = storvsc->user;
+
+	s->status = storvsc->state == VSP_STORVSC_READY ? 0 : 1;
+	s->answered = true;
+}
+
+int session_open_scsi(struct session *s)
+{
+	static const struct vmbus_guid scsi = VMBUS_GUID_SCSI;
+	struct vmbus_guest_channel *channel = session_find(s, scsi, 0);
+	int ret;
+
+	if (!channel)
+		return session_fail(s, LOOPBACK_FAILED, "the host offers no SCSI controller");
+	ret = session_port_open(s, &s->scsi, channel, RING_PAGES);
+	if (ret)
+		return ret;
+	ret = vsp_storvsc_init(&s->storvsc, channel, NULL);
+	s->storvsc.user = s;
+	s->storvsc.ready = scsi_ready;
+	s->scsi.user = &s->storvsc;
+	s->scsi.poll = scsi_poll;
+	return session_answer(s, ret, "the SCSI controller refused its initialisation");
+}
+
+void session_close_scsi(struct session *s)
+{
+	if (s->scsi.channel)
+		(void)session_port_close(s, &s->scsi);
+	session_port_free(&s->scsi);
 }
 
 /* -- What disks are there ------------------------------------------------- */

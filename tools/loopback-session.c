@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A guest's session: connect, negotiate, take offers, open the SCSI controller's
- * channel as Linux does (128 KiB rings, one GPADL for both). */
+/* A guest's session: connect, negotiate, take offers, open channels (one GPADL for both
+ * rings, as Linux does), wait. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -8,11 +8,10 @@
 
 #include "loopback.h"
 
-#define RING_PAGES 32u /* each direction, the control page included */
 #define TIMEOUT_MS 30000
 
 /* Whatever failed: if the host is gone, that is why. */
-static int session_fail(struct session *s, int code, const char *text)
+int session_fail(struct session *s, int code, const char *text)
 {
 	const char *gone = vmbus_shm_guest_gone(s->shm);
 
@@ -50,27 +49,21 @@ static void on_connected(void *opaque, uint32_t version)
 	s->version_known = true;
 }
 
-static void on_offered(void *opaque, struct vmbus_guest_channel *channel)
-{
-	static const struct vmbus_guid scsi = VMBUS_GUID_SCSI;
-	struct session *s = opaque;
-
-	if (!s->scsi && channel->offer.subchannel_index == 0 &&
-	    vmbus_guid_equal(channel->offer.interface_id, scsi))
-		s->scsi = channel;
-}
-
 static void on_all_offered(void *opaque)
 {
 	((struct session *)opaque)->all_offered = true;
 }
 
+/* A sub-channel goes with its primary, which may be closed or going, too. */
 static void on_rescinded(void *opaque, struct vmbus_guest_channel *channel)
 {
 	struct session *s = opaque;
 
-	if (channel == s->scsi)
-		session_fail(s, LOOPBACK_FAILED, "the host took its SCSI controller away");
+	for (struct session_port *port = s->ports; port; port = port->next)
+		if (port->channel == channel)
+			session_fail(s, LOOPBACK_FAILED, "the host took the device away");
+	if (vmbus_guest_release(channel))
+		session_fail(s, LOOPBACK_FAILED, "cannot let go of a device that is gone");
 }
 
 static void on_answer(void *opaque, uint32_t id, uint32_t status)
@@ -102,7 +95,6 @@ static const struct vmbus_guest_ops guest_ops = {
 	.post = on_post,
 	.signal = on_signal,
 	.connected = on_connected,
-	.offered = on_offered,
 	.all_offered = on_all_offered,
 	.rescinded = on_rescinded,
 	.gpadl_created = on_answer,
@@ -117,14 +109,20 @@ static bool wait_idle(void *arg)
 {
 	const struct session *s = arg;
 
-	return !s->open || !vmbus_rx_pending(&s->storvsc.channel->rx);
+	for (const struct session_port *port = s->ports; port; port = port->next)
+		if (vmbus_rx_pending(&port->channel->rx))
+			return false;
+	return true;
 }
 
 static bool wait_arm(void *arg)
 {
 	struct session *s = arg;
+	bool came = false;
 
-	return s->open && vmbus_rx_arm(&s->storvsc.channel->rx);
+	for (struct session_port *port = s->ports; port; port = port->next)
+		came |= vmbus_rx_arm(&port->channel->rx);
+	return came;
 }
 
 /* Handles one control message, or none. */
@@ -135,34 +133,54 @@ static void session_message(struct session *s, const void *message, size_t len)
 	(void)vmbus_guest_flush(&s->guest);
 }
 
-bool session_sleep(struct session *s)
+/* Waits for up to @timeout_ms and takes a control message. Returns as
+ * vmbus_shm_guest_wait(). */
+static int session_wait_for(struct session *s, int timeout_ms)
 {
-	static const struct vmbus_shm_wait wait_ops = {.idle = wait_idle, .arm = wait_arm};
-	struct vmbus_shm_wait wait = wait_ops;
+	const struct vmbus_shm_wait wait = {.idle = wait_idle, .arm = wait_arm, .arg = s};
 	uint8_t message[VMBUS_MESSAGE_MAX];
 	size_t len = 0;
 	int ret = 0;
 
-	wait.arg = s;
-	if (s->error)
-		return false;
-	if (wait_idle(s))
-		ret = vmbus_shm_guest_wait(s->shm, 0, TIMEOUT_MS, &wait, message, &len);
-	if (s->open) /* awake: no more interrupts until the next arm() */
-		vmbus_rx_disarm(&s->storvsc.channel->rx);
+	if (timeout_ms == 0 || wait_idle(s))
+		ret = vmbus_shm_guest_wait(s->shm, 0, timeout_ms, &wait, message, &len);
 	if (ret == -EPIPE)
 		session_fail(s, LOOPBACK_NO_HOST, "the host is gone");
-	else if (ret)
-		session_fail(s, LOOPBACK_FAILED, "the host did not answer within 10 s");
-	else
+	else if (ret == 0)
 		session_message(s, message, len);
+	return ret;
+}
+
+/* Awake: no more interrupts until the rings are armed again. */
+static void session_mask(struct session *s)
+{
+	for (struct session_port *port = s->ports; port; port = port->next)
+		vmbus_rx_disarm(&port->channel->rx);
+}
+
+bool session_sleep(struct session *s)
+{
+	if (s->error)
+		return false;
+	if (session_wait_for(s, TIMEOUT_MS) == -ETIMEDOUT)
+		session_fail(s, LOOPBACK_FAILED, "the host did not answer within 30 s");
+	session_mask(s);
+	return !s->error;
+}
+
+bool session_look(struct session *s)
+{
+	if (s->error || session_wait_for(s, 0))
+		return false;
+	session_mask(s);
 	return !s->error;
 }
 
 bool session_poll(struct session *s)
 {
-	if (!s->error && s->open && vsp_storvsc_poll(&s->storvsc, NULL))
-		session_fail(s, LOOPBACK_FAILED, "the host broke its ring");
+	for (struct session_port *port = s->ports; port && !s->error; port = port->next)
+		if (port->poll(port))
+			session_fail(s, LOOPBACK_FAILED, "the host broke its ring");
 	return !s->error;
 }
 
@@ -171,16 +189,14 @@ bool session_step(struct session *s)
 	return session_sleep(s) && session_poll(s);
 }
 
-/* Waits until *@flag. */
-static int session_wait(struct session *s, const bool *flag)
+int session_wait(struct session *s, const bool *flag)
 {
 	while (!*flag && session_step(s))
 		;
 	return s->error;
 }
 
-/* Posts nothing new but waits for the answer to what was posted (@ret). */
-static int session_answer(struct session *s, int ret, const char *what)
+int session_answer(struct session *s, int ret, const char *what)
 {
 	if (ret)
 		return session_fail(s, LOOPBACK_FAILED, what);
@@ -192,7 +208,7 @@ static int session_answer(struct session *s, int ret, const char *what)
 
 /* -- Life ----------------------------------------------------------------- */
 
-int session_start(struct session *s, const struct loopback_options *options)
+int session_start(struct session *s, const struct loopback_options *options, uint64_t memory)
 {
 	struct vmbus_shm_guest_config shm = VMBUS_SHM_GUEST_CONFIG_INIT;
 	struct vmbus_guest_config config = VMBUS_GUEST_CONFIG_INIT;
@@ -200,7 +216,7 @@ int session_start(struct session *s, const struct loopback_options *options)
 
 	shm.socket_path = options->socket;
 	shm.spin_us = options->spin_us;
-	shm.memory = 128ull << 20;
+	shm.memory = memory;
 	if (vmbus_shm_guest_new(&shm, &s->shm, &err))
 		return loopback_fail(LOOPBACK_NO_HOST, "%s", err.text);
 	config.ops = &guest_ops;
@@ -218,51 +234,91 @@ int session_start(struct session *s, const struct loopback_options *options)
 	return session_wait(s, &s->all_offered);
 }
 
-static void storvsc_ready(struct vsp_storvsc *storvsc)
-{
-	struct session *s = storvsc->user;
+/* -- Channels ------------------------------------------------------------- */
 
-	s->status = storvsc->state == VSP_STORVSC_READY ? 0 : 1;
-	s->answered = true;
+struct vmbus_guest_channel *session_find(struct session *s, struct vmbus_guid interface, uint32_t index)
+{
+	for (uint32_t i = 0; i < SESSION_CHANNELS; i++) {
+		struct vmbus_guest_channel *c = &s->channels[i];
+
+		if (c->state == VMBUS_GUEST_CHANNEL_OFFERED && c->offer.subchannel_index == 0 &&
+		    vmbus_guid_equal(c->offer.interface_id, interface) && index-- == 0)
+			return c;
+	}
+	return NULL;
 }
 
-int session_open_scsi(struct session *s)
+int session_gpadl(struct session *s, struct vmbus_guest_channel *channel, const uint64_t *pfns,
+		  uint32_t pages, uint32_t *gpadl)
 {
-	struct vmbus_ring_memory up, down;
-	uint64_t pfns[2 * RING_PAGES];
+	int ret = vmbus_guest_gpadl_create(channel, pfns, 0, pages * VMBUS_PAGE_SIZE, gpadl);
+
+	return session_answer(s, ret, "the host refused the guest's memory");
+}
+
+int session_gpadl_drop(struct session *s, struct vmbus_guest_channel *channel, uint32_t gpadl)
+{
+	return session_answer(s, vmbus_guest_gpadl_teardown(channel, gpadl),
+			      "the host did not let go of the guest's memory");
+}
+
+static int rings_make(struct session *s, struct session_port *port, uint32_t pages)
+{
+	port->pages = pages;
+	port->pfns = calloc(2 * pages, sizeof(*port->pfns));
+	if (!port->pfns || vmbus_shm_guest_alloc(s->shm, 2 * pages, port->pfns) ||
+	    vmbus_shm_guest_map_ring(s->shm, port->pfns, pages, &port->up) ||
+	    vmbus_shm_guest_map_ring(s->shm, port->pfns + pages, pages, &port->down))
+		return session_fail(s, LOOPBACK_FAILED, "no memory for the rings");
+	return LOOPBACK_OK;
+}
+
+int session_port_open(struct session *s, struct session_port *port,
+		      struct vmbus_guest_channel *channel, uint32_t pages)
+{
 	uint32_t gpadl;
 	int ret;
 
-	if (!s->scsi)
-		return session_fail(s, LOOPBACK_FAILED, "the host offers no SCSI controller");
-	if (vmbus_shm_guest_alloc(s->shm, 2 * RING_PAGES, pfns) ||
-	    vmbus_shm_guest_map_ring(s->shm, pfns, RING_PAGES, &up) ||
-	    vmbus_shm_guest_map_ring(s->shm, pfns + RING_PAGES, RING_PAGES, &down))
-		return session_fail(s, LOOPBACK_FAILED, "no memory for the rings");
-	ret = vmbus_guest_gpadl_create(s->scsi, pfns, 0, sizeof(pfns) / 8 * VMBUS_PAGE_SIZE, &gpadl);
-	if (session_answer(s, ret, "the host refused the rings' memory"))
+	if (!port->pfns && rings_make(s, port, pages))
 		return s->error;
-	ret = vmbus_guest_open(s->scsi, gpadl, &up, &down, 0, NULL);
-	if (session_answer(s, ret, "the host refused to open the SCSI controller's channel"))
+	if (session_gpadl(s, channel, port->pfns, 2 * port->pages, &gpadl))
 		return s->error;
-	ret = vsp_storvsc_init(&s->storvsc, s->scsi, NULL);
-	s->storvsc.user = s;
-	s->storvsc.ready = storvsc_ready;
-	s->open = ret == 0;
-	return session_answer(s, ret, "the SCSI controller refused its initialisation");
+	ret = vmbus_guest_open(channel, gpadl, &port->up, &port->down, 0, NULL);
+	if (session_answer(s, ret, "the host refused to open the channel"))
+		return s->error;
+	port->channel = channel;
+	port->next = s->ports;
+	s->ports = port;
+	return LOOPBACK_OK;
+}
+
+int session_port_close(struct session *s, struct session_port *port)
+{
+	struct vmbus_guest_channel *channel = port->channel;
+	uint32_t gpadl = channel->gpadl;
+
+	for (struct session_port **p = &s->ports; *p; p = &(*p)->next) {
+		if (*p != port)
+			continue;
+		*p = port->next;
+		break;
+	}
+	port->channel = NULL;
+	if (s->error)
+		return s->error;
+	if (vmbus_guest_close(channel))
+		return session_fail(s, LOOPBACK_FAILED, "cannot close the channel");
+	return session_gpadl_drop(s, channel, gpadl);
+}
+
+void session_port_free(struct session_port *port)
+{
+	free(port->pfns);
+	port->pfns = NULL;
 }
 
 void session_end(struct session *s)
 {
-	uint32_t gpadl;
-
-	if (s->open && !s->error) {
-		gpadl = s->scsi->gpadl;
-		s->open = false;
-		(void)session_answer(s, vmbus_guest_close(s->scsi) ||
-						vmbus_guest_gpadl_teardown(s->scsi, gpadl),
-				     "the host did not let go of the rings");
-	}
 	if (s->guest.state == VMBUS_GUEST_CONNECTED && !s->error)
 		(void)session_answer(s, vmbus_guest_unload(&s->guest), "the host did not unload");
 	vmbus_shm_guest_free(s->shm);

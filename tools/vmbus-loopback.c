@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* vmbus-loopback: both roles of a VMBus with a storage VSP, without a hypervisor. */
+/* vmbus-loopback: both roles of a VMBus with its storage and network VSPs, without a
+ * hypervisor. */
 #include <errno.h>
 #include <getopt.h>
 #include <stdarg.h>
@@ -12,8 +13,9 @@
 #include "loopback.h"
 
 static const char usage_text[] =
-	"vmbus-loopback host --socket PATH --disk FILE[,format=auto|raw|vhd|vhdx][,readonly][,lun=N]...\n"
-	"               [--guests N] [--once] [--spin-us N] [--ready-fd FD] [--json]\n"
+	"vmbus-loopback host --socket PATH [--disk FILE[,format=auto|raw|vhd|vhdx][,readonly][,lun=N]]...\n"
+	"               [--nic tap=IF[,mac=MAC][,mtu=N][,queues=N]]... [--guests N] [--once]\n"
+	"               [--spin-us N] [--ready-fd FD] [--json]\n"
 	"vmbus-loopback guest --socket PATH [--spin-us N] [--json] COMMAND\n"
 	"  offers                      the channels that the host offers\n"
 	"  disks                       the disks on its SCSI controller\n"
@@ -22,16 +24,20 @@ static const char usage_text[] =
 	"  flush --lun N\n"
 	"  bench --lun N --rw randread|randwrite|read|write [--bs B] [--depth N] [--seconds S]\n"
 	"                              the write kinds overwrite what is on the disk\n"
+	"  nic [--index N] --tap IF[,mtu=N][,queues=N]\n"
+	"                              bridges a network card to a tap until a signal ends it\n"
 	"\n"
 	"  --socket PATH  UNIX socket where host and guest meet\n"
 	"  --disk SPEC    an image; a comma in its name is written twice. LUNs count up from 0\n"
+	"  --nic SPEC     a network card on a tap, for one guest at a time\n"
 	"  --guests N     guests at a time (16)\n"
 	"  --once         end when the first guest has left\n"
 	"  --spin-us N    look for work so long before sleeping (50; 0: never)\n"
 	"  --ready-fd FD  write a line there when guests may connect\n"
-	"  --json         results, or the host's events, as JSON\n"
+	"  --json         results, or events, as JSON\n"
 	"  --offset, --length, --bs  bytes; k, M, G, T after the number multiply by 1024\n"
 	"  --input, --output FILE    instead of standard input and output\n"
+	"  --index N      which of the host's network cards (0)\n"
 	"  --help, --version\n"
 	"\n"
 	"Exit status: 0 done, 1 a request or the session failed, 2 usage, 3 no host there.\n";
@@ -48,40 +54,10 @@ int loopback_fail(int status, const char *format, ...)
 	return status;
 }
 
-static bool parse_bytes(const char *text, uint64_t *value)
-{
-	static const char units[] = "kMGT";
-	const char *unit;
-	char *end;
-
-	errno = 0;
-	*value = strtoull(text, &end, 0);
-	if (errno || end == text || *text == '-')
-		return false;
-	if (*end == '\0')
-		return true;
-	unit = strchr(units, *end == 'K' ? 'k' : *end);
-	if (!unit || end[1] != '\0')
-		return false;
-	for (; unit >= units; unit--)
-		if (__builtin_mul_overflow(*value, 1024, value))
-			return false;
-	return true;
-}
-
-static bool parse_u32(const char *text, uint32_t most, uint32_t *value)
-{
-	uint64_t wide;
-
-	if (!parse_bytes(text, &wide) || wide > most)
-		return false;
-	*value = (uint32_t)wide;
-	return true;
-}
-
 enum option_code {
 	OPT_SOCKET = 256,
 	OPT_DISK,
+	OPT_NIC,
 	OPT_GUESTS,
 	OPT_ONCE,
 	OPT_SPIN,
@@ -96,6 +72,8 @@ enum option_code {
 	OPT_BS,
 	OPT_DEPTH,
 	OPT_SECONDS,
+	OPT_TAP,
+	OPT_INDEX,
 	OPT_HELP,
 	OPT_VERSION,
 };
@@ -103,6 +81,7 @@ enum option_code {
 static const struct option long_options[] = {
 	{"socket", required_argument, NULL, OPT_SOCKET},
 	{"disk", required_argument, NULL, OPT_DISK},
+	{"nic", required_argument, NULL, OPT_NIC},
 	{"guests", required_argument, NULL, OPT_GUESTS},
 	{"once", no_argument, NULL, OPT_ONCE},
 	{"spin-us", required_argument, NULL, OPT_SPIN},
@@ -117,6 +96,8 @@ static const struct option long_options[] = {
 	{"bs", required_argument, NULL, OPT_BS},
 	{"depth", required_argument, NULL, OPT_DEPTH},
 	{"seconds", required_argument, NULL, OPT_SECONDS},
+	{"tap", required_argument, NULL, OPT_TAP},
+	{"index", required_argument, NULL, OPT_INDEX},
 	{"help", no_argument, NULL, OPT_HELP},
 	{"version", no_argument, NULL, OPT_VERSION},
 	{NULL, 0, NULL, 0},
@@ -144,12 +125,23 @@ static bool option_plain(struct loopback_options *o, int opt)
 	case OPT_RW:
 		o->rw = optarg;
 		return true;
+	case OPT_TAP:
+		o->tap = optarg;
+		return true;
 	default:
 		return false;
 	}
 }
 
-/* Options with a number. Returns false if it is not a number that they take. */
+static bool list_add(const char **list, uint32_t *count, uint32_t most)
+{
+	if (*count == most)
+		return false;
+	list[(*count)++] = optarg;
+	return true;
+}
+
+/* Options with a number, or a list. Returns false if it is not a number that they take. */
 static bool option_number(struct loopback_options *o, int opt)
 {
 	uint32_t number;
@@ -157,26 +149,28 @@ static bool option_number(struct loopback_options *o, int opt)
 
 	switch (opt) {
 	case OPT_DISK:
-		o->disks[o->disk_count] = optarg;
-		return ++o->disk_count < LOOPBACK_DISKS;
+		return list_add(o->disks, &o->disk_count, LOOPBACK_DISKS);
+	case OPT_NIC:
+		return list_add(o->nics, &o->nic_count, LOOPBACK_NICS);
 	case OPT_GUESTS:
-		return parse_u32(optarg, 1024, &o->guests) && o->guests > 0;
+		return loopback_number(optarg, 1, 1024, &o->guests);
 	case OPT_SPIN:
-		return parse_u32(optarg, 1000000, &o->spin_us);
+		return loopback_number(optarg, 0, 1000000, &o->spin_us);
 	case OPT_READY_FD:
-		return parse_u32(optarg, 1 << 20, &number) && (o->ready_fd = (int)number, true);
+		return loopback_number(optarg, 0, 1 << 20, &number) && (o->ready_fd = (int)number, true);
 	case OPT_LUN:
-		return parse_u32(optarg, 255, &number) && (o->lun = (int)number, true);
+		return loopback_number(optarg, 0, 255, &number) && (o->lun = (int)number, true);
 	case OPT_OFFSET:
-		o->has_offset = true;
-		return parse_bytes(optarg, &o->offset);
+		return loopback_bytes(optarg, &o->offset);
 	case OPT_LENGTH:
 		o->has_length = true;
-		return parse_bytes(optarg, &o->length);
+		return loopback_bytes(optarg, &o->length);
 	case OPT_BS:
-		return parse_u32(optarg, 8u << 20, &o->bs);
+		return loopback_number(optarg, 1, 8u << 20, &o->bs);
 	case OPT_DEPTH:
-		return parse_u32(optarg, VSP_STORVSC_REQUESTS, &o->depth) && o->depth > 0;
+		return loopback_number(optarg, 1, VSP_STORVSC_REQUESTS, &o->depth);
+	case OPT_INDEX:
+		return loopback_number(optarg, 0, LOOPBACK_NICS - 1, &o->index);
 	case OPT_SECONDS:
 		o->seconds = strtod(optarg, &end);
 		return *end == '\0' && end != optarg && o->seconds > 0 && o->seconds < 1e6;

@@ -143,6 +143,14 @@ struct vsp_netvsc_range {
 VSP_API int vsp_netvsc_send(struct vsp_netvsc *netvsc, uint32_t section, uint32_t section_len,
 			    const struct vsp_netvsc_range *ranges, uint32_t count, void *user)
 	VMBUS_MUST_CHECK;
+/* The other way: what a nic is to send for a received frame. Fills @header and writes the
+ * frame's first bytes into @head, with its VLAN tag put in; they stand for the first *@taken
+ * bytes of the pieces. A coalesced frame becomes one to be segmented for @mtu. Returns the
+ * bytes in @head; 0: this is no Ethernet frame. */
+#define VSP_NETVSC_HEAD_MAX 196u
+VSP_API uint32_t vsp_netvsc_nic_head(const struct vsp_netvsc_frame *frame, uint32_t mtu,
+				     uint8_t head[VSP_NETVSC_HEAD_MAX], uint32_t *taken,
+				     struct vsp_vnet_header *header);
 /* The memory of a section of the send buffer. */
 VSP_API uint8_t *vsp_netvsc_section(const struct vsp_netvsc *netvsc, uint32_t section);
 

@@ -8,7 +8,7 @@ command -v qemu-img >/dev/null || { echo "SKIP: no qemu-img here"; exit 77; }
 loopback=$top_builddir/tools/.libs/vmbus-loopback
 [ -x "$loopback" ] || loopback=$top_builddir/tools/vmbus-loopback # a static build
 vhdtool="$top_builddir/tools/vhdtool"
-LD_LIBRARY_PATH=$top_builddir/libvmbus/.libs:$top_builddir/libvhd/.libs:$top_builddir/libvsp-storage/.libs:$top_builddir/backends/shm-loopback/.libs
+LD_LIBRARY_PATH=$top_builddir/libvmbus/.libs:$top_builddir/libvhd/.libs:$top_builddir/libvsp-storage/.libs:$top_builddir/backends/shm-loopback/.libs:$top_builddir/libvsp-net/.libs
 export LD_LIBRARY_PATH
 [ -x "$loopback" ] && ! head -c2 "$loopback" | grep -q '#!' ||
 	loopback=$top_builddir/tools/.libs/vmbus-loopback
