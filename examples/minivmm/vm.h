@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* minivmm: a small VMM for Linux guests, to be read and copied from.
  *
- *   main.c    options, and the order in which things are made
+ *   main.c    the control loop, and the order in which things are made
+ *   options.c the command line
  *   vm.c      KVM: memory, vCPUs and their threads, reset
  *   boot.c    bzImage and initrd into memory (64-bit boot protocol)
  *   acpi.c    the tables
  *   ports.c   serial port, clock, power-off, reset
  *   ata.c     an emulated ATA disk, register by register, for comparison
- *   attach.c  all that libvmbus needs: the SynIC, disks, the storage threads
+ *   attach.c  all that libvmbus needs: the SynIC, the worker threads
+ *   attach-disk.c, attach-nic.c  devices on the bus
  *   stats.c   counters
  *
- * Threads: main's runs the control loop; one a vCPU; one a storage worker. */
+ * Threads: main's runs the control loop; one a vCPU; one a worker. */
 #ifndef MINIVMM_VM_H
 #define MINIVMM_VM_H
 
@@ -25,6 +27,7 @@
 
 #define MAX_CPUS 8
 #define MAX_DISKS 16
+#define MAX_NICS 8
 
 /* Guest memory: low RAM from 0, and what does not fit there from 4 GiB on. */
 #define LOW_RAM_MAX 0xc0000000ull
@@ -136,11 +139,17 @@ struct disk_option {
 	bool readonly, ide;
 	uint8_t lun;
 };
+struct nic_option {
+	const char *tap;
+	uint8_t mac[6];
+};
 struct attach_options {
 	const char *synic; /* auto, kernel, user */
 	const struct disk_option *disks;
 	unsigned int disk_count;
-	unsigned int threads; /* storage workers; channels go round them */
+	const struct nic_option *nics;
+	unsigned int nic_count;
+	unsigned int threads; /* workers; channels go round them */
 };
 int attach_new(struct vm *vm, const struct attach_options *options);
 int attach_cpuid(struct vm *vm, struct kvm_cpuid2 *cpuid, unsigned int capacity);
@@ -148,12 +157,14 @@ int attach_vcpu(struct vcpu *vcpu);
 int attach_exit(struct vcpu *vcpu);  /* > 0 handled, 0 not ours, < 0 -errno */
 size_t attach_ssdt(uint8_t *buf, size_t room);
 int attach_reset(struct vm *vm);     /* returns when the bus is reset */
-int attach_add_disk(struct vm *vm, const struct disk_option *disk);
-int attach_remove_disk(struct vm *vm, uint8_t lun);
 int attach_stats(struct vm *vm, const char *path);
 void attach_free(struct vm *vm);
 
-/* main.c */
-int disk_option_parse(char *text, struct disk_option *disk);
+/* attach-disk.c. Control thread. */
+int attach_add_disk(struct vm *vm, const struct disk_option *disk);
+int attach_remove_disk(struct vm *vm, uint8_t lun);
+
+/* attach-nic.c. Control thread, whose loop follows the link. */
+int attach_add_nic(struct vm *vm, const struct nic_option *nic);
 
 #endif
