@@ -50,6 +50,12 @@ int vhd_bitmap_add(struct bitmaps *b, uint32_t block)
 	return bits ? 0 : -ENOMEM;
 }
 
+void vhd_bitmap_drop(struct bitmaps *b, uint32_t block)
+{
+	free(bits_have(b, block, memory_order_relaxed));
+	atomic_store_explicit(&b->bits[block], NULL, memory_order_relaxed);
+}
+
 /* Reads the bitmap from the file, if nobody else has. */
 static int bits_load(struct vhd_image *image, const struct vhd_layer *layer, uint32_t block,
 		     struct bits **bits)

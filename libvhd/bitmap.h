@@ -34,6 +34,9 @@ void vhd_bitmap_fini(struct bitmaps *b);
 /* Under image->lock: an empty bitmap for a new block. -ENOMEM. */
 int vhd_bitmap_add(struct bitmaps *b, uint32_t block);
 
+/* Under image->lock, no request in flight and nothing marked: forgets the block's. */
+void vhd_bitmap_drop(struct bitmaps *b, uint32_t block);
+
 /* struct layer_ops' run and written, by layer->bitmaps. */
 int vhd_bitmap_run(struct vhd_image *image, struct vhd_layer *layer, uint32_t block,
 		   uint32_t sector, uint32_t count, bool *here);

@@ -130,8 +130,7 @@ static int parent_place(struct create_context *create)
 	return ret ? vhd_fail(create->err, ret, "cannot find the way to the parent") : 0;
 }
 
-/* What a child takes from its parent, which must be a whole image itself. */
-static int parent_describe(struct create_context *create, struct vhd_create_options *o)
+int vhd_create_parent_find(struct create_context *create, struct vhd_create_options *o)
 {
 	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
 	struct vhd_info info = VHD_INFO_INIT;
@@ -160,6 +159,12 @@ static int parent_describe(struct create_context *create, struct vhd_create_opti
 	if (o->block_size == 0 && o->format == VHD_FORMAT_VHD)
 		o->block_size = info.block_size;
 	return parent_place(create);
+}
+
+void vhd_create_parent_free(struct create_context *create)
+{
+	free(create->parent.path);
+	free(create->parent.relative);
 }
 
 /* ".NAME.123456789abcdef0" beside the file; a name nobody else has. */
@@ -262,7 +267,7 @@ int vhd_create(const char *path, const struct vhd_create_options *options, struc
 	if (!ret && !(copy.flags & VHD_CREATE_OVERWRITE) && access(path, F_OK) == 0)
 		ret = vhd_fail(err, -EEXIST, "cannot create the image");
 	if (!ret && copy.type == VHD_TYPE_DIFFERENCING)
-		ret = parent_describe(&create, &copy);
+		ret = vhd_create_parent_find(&create, &copy);
 	if (!ret)
 		ret = temporary_open(&create, &name);
 	if (!ret)
@@ -275,8 +280,7 @@ int vhd_create(const char *path, const struct vhd_create_options *options, struc
 			unlink(name);
 	}
 	free(name);
-	free(create.parent.path);
-	free(create.parent.relative);
+	vhd_create_parent_free(&create);
 	if (ret)
 		vhd_error_prefix(err, path);
 	return ret;

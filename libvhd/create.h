@@ -30,6 +30,11 @@ int vhd_create_write(const struct create_context *create, const void *bytes, siz
 /* Makes the file @length bytes long, with space reserved if that is wanted. */
 int vhd_create_extend(const struct create_context *create, uint64_t length, bool reserve);
 
+/* What a child takes from its parent, which is opened for that: fills create->parent and,
+ * where they are not given, size and block size of @options. 0, -errno or enum vhd_fault. */
+int vhd_create_parent_find(struct create_context *create, struct vhd_create_options *options);
+void vhd_create_parent_free(struct create_context *create);
+
 /* A random UUID (version 4), bytes in RFC 4122 order. */
 void vhd_random_id(uint8_t *id);
 

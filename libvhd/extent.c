@@ -92,6 +92,23 @@ int vhd_extent_find(struct vhd_image *image, uint64_t offset, uint64_t length, s
 	return 0;
 }
 
+int vhd_extent_own(struct vhd_image *image, uint64_t offset, uint64_t length, uint64_t *alike,
+		   enum vhd_own *own)
+{
+	struct vhd_layer *layer = &image->layers[0];
+	struct extent e = { .length = length };
+	int ret = FOUND;
+
+	if (layer->map)
+		ret = extent_in_layer(image, layer, offset, &e);
+	if (ret < 0)
+		return ret;
+	*alike = e.length;
+	*own = ret == IN_PARENT ? VHD_OWN_NOTHING :
+	       e.layer || !layer->map ? VHD_OWN_DATA : VHD_OWN_ZEROS;
+	return 0;
+}
+
 static int block_allocate(struct vhd_image *image, const struct vhd_layer *layer, uint32_t block)
 {
 	int ret = 0;

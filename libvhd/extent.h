@@ -27,6 +27,17 @@ int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length,
 bool vhd_extent_block(const struct vhd_image *image, uint64_t offset, uint64_t length,
 		      uint32_t *block, struct extent *extent);
 
+enum vhd_own {
+	VHD_OWN_NOTHING, /* the parent's */
+	VHD_OWN_DATA,
+	VHD_OWN_ZEROS, /* whatever the parent holds */
+};
+
+/* What the top layer itself has of the beginning of the range, and how much of it is
+ * alike. -errno. */
+int vhd_extent_own(struct vhd_image *image, uint64_t offset, uint64_t length, uint64_t *alike,
+		   enum vhd_own *own);
+
 /* The disk's bytes from @offset to @end, all in one block, were written to an
  * extent with ->part set. */
 void vhd_extent_written(struct vhd_image *image, uint64_t offset, uint64_t end);

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "bytes.h"
+#include "check.h"
 
 const char *vhd_format_name(enum vhd_format format)
 {
@@ -39,18 +40,39 @@ const char *vhd_type_name(enum vhd_type type)
 	return "?";
 }
 
-void vhd_warn(const struct open_context *ctx, const char *format, ...)
+static void warn(const struct open_context *ctx, enum vhd_finding finding, const char *format,
+		 va_list args)
 {
 	struct vhd_error text;
+
+	if (!ctx->check && !ctx->options->warn)
+		return;
+	vsnprintf(text.text, sizeof(text.text), format, args);
+	vhd_error_prefix(&text, ctx->path);
+	if (ctx->check)
+		vhd_check_found(ctx->check, finding, text.text);
+	else
+		ctx->options->warn(ctx->options->warn_opaque, text.text);
+}
+
+void vhd_warn(const struct open_context *ctx, const char *format, ...)
+{
 	va_list args;
 
-	if (!ctx->options->warn)
-		return;
 	va_start(args, format);
-	vsnprintf(text.text, sizeof(text.text), format, args);
+	warn(ctx, VHD_FINDING_NOTE, format, args);
 	va_end(args);
-	vhd_error_prefix(&text, ctx->path);
-	ctx->options->warn(ctx->options->warn_opaque, text.text);
+}
+
+void vhd_warn_stale(const struct open_context *ctx, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	/* A parent is not opened for writing: nothing of it is put right. */
+	warn(ctx, ctx->image->layer_count > 1 ? VHD_FINDING_NOTE : VHD_FINDING_STALE, format,
+	     args);
+	va_end(args);
 }
 
 /* Does the file system give space back? Asked beyond the end of the file, where
@@ -205,7 +227,7 @@ static int image_open(const struct open_context *ctx)
 	const struct vhd_open_options *options = ctx->options;
 	int ret;
 
-	if (options->flags & VHD_OPEN_NO_PARENT && !image->read_only)
+	if (options->flags & VHD_OPEN_NO_PARENT && !image->read_only && !ctx->relink)
 		return vhd_fail(ctx->err, -EINVAL, "%s: without its parents it can only be read",
 				ctx->path);
 	ret = layer_add(ctx, options->format, ctx->path);
@@ -221,8 +243,10 @@ static int image_open(const struct open_context *ctx)
 	return ret;
 }
 
-static void image_free(struct vhd_image *image)
+void vhd_image_free(struct vhd_image *image)
 {
+	if (!image)
+		return;
 	for (uint32_t i = 0; i < image->layer_count; i++) {
 		if (image->layers[i].ops)
 			image->layers[i].ops->free(&image->layers[i]);
@@ -249,30 +273,35 @@ static int options_copy(struct vhd_open_options *copy, const struct vhd_open_opt
 	return 0;
 }
 
+int vhd_image_open(struct open_context *ctx, const struct vhd_open_options *options,
+		   struct vhd_open_options *copy)
+{
+	int ret = options_copy(copy, options, ctx->err);
+
+	if (ret)
+		return ret;
+	ctx->options = copy;
+	ctx->image = calloc(1, sizeof(*ctx->image));
+	if (!ctx->image)
+		return vhd_fail(ctx->err, -ENOMEM, "cannot open %s", ctx->path);
+	pthread_mutex_init(&ctx->image->lock, NULL);
+	ctx->image->io = copy->io;
+	ctx->image->io_opaque = copy->io_opaque;
+	ctx->image->read_only = copy->flags & VHD_OPEN_READ_ONLY;
+	return image_open(ctx);
+}
+
 int vhd_open(const char *path, const struct vhd_open_options *options, struct vhd_image **image,
 	     struct vhd_error *err)
 {
+	struct open_context ctx = { .path = path, .err = err };
 	struct vhd_open_options copy;
-	struct open_context ctx = { .path = path, .options = &copy, .err = err };
-	int ret = options_copy(&copy, options, err);
+	int ret = vhd_image_open(&ctx, options, &copy);
 
-	*image = NULL;
+	*image = ret ? NULL : ctx.image;
 	if (ret)
-		return ret;
-	ctx.image = calloc(1, sizeof(*ctx.image));
-	if (!ctx.image)
-		return vhd_fail(err, -ENOMEM, "cannot open %s", path);
-	pthread_mutex_init(&ctx.image->lock, NULL);
-	ctx.image->io = copy.io;
-	ctx.image->io_opaque = copy.io_opaque;
-	ctx.image->read_only = copy.flags & VHD_OPEN_READ_ONLY;
-	ret = image_open(&ctx);
-	if (ret) {
-		image_free(ctx.image);
-		return ret;
-	}
-	*image = ctx.image;
-	return 0;
+		vhd_image_free(ctx.image);
+	return ret;
 }
 
 int vhd_close(struct vhd_image *image)
@@ -284,7 +313,7 @@ int vhd_close(struct vhd_image *image)
 	ret = vhd_flush(image);
 	if (!ret && image->begun && image->layers[0].ops && image->layers[0].ops->end)
 		ret = image->layers[0].ops->end(image);
-	image_free(image);
+	vhd_image_free(image);
 	return ret;
 }
 

@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include <vhd/maintain.h>
 #include <vhd/vhd.h>
 
 #include "error.h"
@@ -33,6 +34,8 @@ enum map_state {
 };
 
 struct vhd_layer;
+struct spaces;
+struct create_parent;
 
 /* What a format with blocks adds. Those marked [L] are called under image->lock,
  * and for the layer that is written to only. */
@@ -64,6 +67,30 @@ struct layer_ops {
 	/* After the last flush of a session that has begun. NULL: nothing to do. */
 	int (*end)(struct vhd_image *image);
 	void (*free)(struct vhd_layer *layer);
+
+	/* For the jobs on whole images, while no request is in flight; formats that
+	 * do not know compacting leave fit to cut out. */
+
+	/* Adds each space of the file that is somebody's. */
+	void (*spaces)(const struct vhd_layer *layer, struct spaces *spaces);
+	/* Tells what is odd beyond what opening tells. -errno of reading. */
+	int (*check)(struct vhd_image *image, struct vhd_check *check);
+	/* Opening failed for the block table: tells all that is wrong with it. */
+	void (*check_table)(const struct vhd_layer *layer, struct vhd_check *check);
+	/* Writes anew what opening for writing does not put right. -errno. */
+	int (*repair)(struct vhd_image *image);
+	/* Where a block's space can begin in a gap of the file; UINT64_MAX: nowhere. */
+	uint64_t (*fit)(const struct vhd_layer *layer, uint64_t start, uint64_t end);
+	/* [L] Gives the block up, which holds nothing. */
+	void (*release)(struct vhd_image *image, uint32_t block);
+	/* [L] The block's space was copied to @place. */
+	void (*moved)(struct vhd_image *image, uint32_t block, uint64_t place);
+	/* All is flushed: the file ends behind its last space from now on. -errno. */
+	int (*cut)(struct vhd_image *image);
+	/* All is flushed: the image has this parent from now on. Leaves the old or
+	 * the new link whenever it is cut off. 0 or -errno, in @err. */
+	int (*relink)(struct vhd_image *image, const struct create_parent *parent,
+		      struct vhd_error *err);
 };
 
 struct vhd_layer {
@@ -103,6 +130,7 @@ struct vhd_image {
 	pthread_mutex_t lock;
 	bool committing;	/* under lock */
 	_Atomic bool begun;	/* the top layer's begin() was called */
+	bool same_data;		/* this session moves data, but changes none */
 	_Atomic int sync_error; /* the first failed flush: all later writes fail too */
 };
 
@@ -112,12 +140,27 @@ struct open_context {
 	const char *path;
 	bool read_only; /* this file; parents always are */
 	const struct vhd_open_options *options;
+	bool relink; /* may be written to without its parents */
+	struct vhd_check *check; /* NULL: nobody checks the image, warnings are warnings */
 	struct vhd_error *err;
 };
 
-/* Tells options->warn(), with the path in front. */
+/* Tells options->warn() or, when the image is checked, check->found() as a note; with the
+ * path in front. */
 void vhd_warn(const struct open_context *ctx, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));
+/* The same of what an open for writing puts right. */
+void vhd_warn_stale(const struct open_context *ctx, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* -- image.c ---------------------------------------------------------------- */
+
+/* The parts of vhd_open(), for jobs that need to see what was opened, or how far it
+ * came. @ctx gets path, check and err from the caller; @options may be NULL. On
+ * failure too there is an image to be freed, unless ctx->image is NULL. */
+int vhd_image_open(struct open_context *ctx, const struct vhd_open_options *options,
+		   struct vhd_open_options *copy);
+void vhd_image_free(struct vhd_image *image);
 
 /* -- file.c: the files and the blocking I/O on them ------------------------- */
 
@@ -134,6 +177,9 @@ int vhd_file_write(struct vhd_image *image, const struct vhd_file *file, const v
 		   size_t length, uint64_t offset);
 int vhd_file_sync(struct vhd_image *image, const struct vhd_file *file);
 int vhd_file_truncate(struct vhd_image *image, const struct vhd_file *file, uint64_t length);
+
+/* -- request.c: what the first write of a session does, once. -errno. */
+int vhd_session_begin(struct vhd_image *image);
 
 /* -- the formats ------------------------------------------------------------ */
 

@@ -112,6 +112,8 @@ static char *path_resolve(const char *base, const char *path)
 
 	if (path[0] == '/')
 		return strdup(path);
+	while (path[0] == '.' && path[1] == '/')
+		path += 2;
 	copy = strdup(base);
 	if (!copy)
 		return NULL;

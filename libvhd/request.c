@@ -474,7 +474,7 @@ static int request_check(const struct vhd_image *image, const struct vhd_request
 }
 
 /* The first write of all. If that goes wrong nobody knows what the file holds. */
-static int session_begin(struct vhd_image *image)
+int vhd_session_begin(struct vhd_image *image)
 {
 	const struct layer_ops *ops = image->layers[0].ops;
 	int none = 0, ret = 0;
@@ -496,7 +496,7 @@ static int write_check(struct vhd_image *image)
 
 	if (ret || atomic_load_explicit(&image->begun, memory_order_acquire))
 		return ret;
-	return session_begin(image);
+	return vhd_session_begin(image);
 }
 
 int vhd_submit(struct vhd_queue *queue, struct vhd_request *r)

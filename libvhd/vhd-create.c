@@ -36,6 +36,23 @@ static void footer_init(struct vhd_footer *f, const struct vhd_create_options *o
 		vhd_random_id(f->id);
 }
 
+/* The locators stand from *@end on, which moves behind them. */
+static int locators_write(const struct create_context *create, struct vhd_header *header,
+			  uint64_t *end)
+{
+	uint8_t bytes[VHD_LOCATORS_MAX];
+	size_t length = vhd_locators_build(&create->parent, header, *end, bytes);
+	int ret;
+
+	if (length == 0)
+		return vhd_fail(create->err, -EINVAL,
+				"the name of the parent %s is not UTF-8 of at most 256 characters",
+				create->parent.path);
+	ret = vhd_create_write(create, bytes, length, *end);
+	*end += length;
+	return ret;
+}
+
 /* Footer copy, header, table, locators, footer. */
 static int dynamic_create(const struct create_context *create, const uint8_t *footer,
 			  uint32_t block_size)
@@ -55,7 +72,7 @@ static int dynamic_create(const struct create_context *create, const uint8_t *fo
 	for (uint64_t at = header.bat_offset; !ret && at < end; at += sizeof(unused))
 		ret = vhd_create_write(create, unused, min_u64(sizeof(unused), end - at), at);
 	if (!ret && o->type == VHD_TYPE_DIFFERENCING)
-		ret = vhd_locators_create(create, &header, &end);
+		ret = locators_write(create, &header, &end);
 	vhd_header_build(bytes, &header);
 	if (!ret)
 		ret = vhd_create_write(create, bytes, sizeof(bytes), VHD_FOOTER_SIZE);

@@ -163,7 +163,9 @@ static int table_commit(struct vhd_image *image, struct vhd_layer *layer)
 		uint64_t data = word & ~(uint64_t)MAP_STATE_MASK;
 
 		d->table[d->kept[i]] =
-			htobe32((uint32_t)((data - d->layout.bitmap_size) / VHD_SECTOR));
+			word == MAP_NONE ?
+				VHD_BAT_UNUSED :
+				htobe32((uint32_t)((data - d->layout.bitmap_size) / VHD_SECTOR));
 	}
 	for (uint32_t i = 1; !ret && i <= d->staged; i++) {
 		if (i < d->staged &&
@@ -233,6 +235,14 @@ static const struct layer_ops dynamic_ops = {
 	.stage = dynamic_stage,
 	.commit = dynamic_commit,
 	.free = dynamic_free,
+	.spaces = vhd_dynamic_spaces,
+	.check = vhd_dynamic_check,
+	.check_table = vhd_dynamic_check_table,
+	.fit = vhd_dynamic_fit,
+	.release = vhd_dynamic_release,
+	.moved = vhd_dynamic_moved,
+	.cut = vhd_dynamic_cut,
+	.relink = vhd_dynamic_relink,
 };
 
 static int dynamic_new(const struct open_context *ctx, struct vhd_layer *layer,

@@ -125,4 +125,8 @@ int vhd_layout_check(const struct vhd_footer *footer, const struct vhd_header *h
 int vhd_bat_check(const struct vhd_layout *layout, const uint32_t *bat, uint64_t *sorted,
 		  uint64_t *end, struct vhd_error *err);
 
+/* The same to its end: @found gets the text of each entry that is wrong. */
+void vhd_bat_check_all(const struct vhd_layout *layout, const uint32_t *bat, uint64_t *sorted,
+		       void (*found)(void *opaque, const char *text), void *opaque);
+
 #endif

@@ -139,13 +139,13 @@ static int place_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static int bat_check_overlap(const struct vhd_layout *l, uint64_t *places, size_t count,
-			     struct vhd_error *err)
+/* Of the sorted places, from the one at @i on. */
+static int bat_check_overlap(const struct vhd_layout *l, const uint64_t *places, size_t i,
+			     size_t count, struct vhd_error *err)
 {
 	uint64_t size = l->bitmap_size + (uint64_t)l->block_size;
 
-	qsort(places, count, sizeof(*places), place_compare);
-	for (size_t i = 1; i < count; i++) {
+	for (; i < count; i++) {
 		uint64_t before = (places[i - 1] >> 32) * VHD_SECTOR;
 		uint64_t start = (places[i] >> 32) * VHD_SECTOR;
 
@@ -199,11 +199,35 @@ int vhd_bat_check(const struct vhd_layout *l, const uint32_t *bat, uint64_t *sor
 			return ret;
 		sorted[count++] = sector << 32 | block;
 	}
-	ret = bat_check_overlap(l, sorted, count, err);
+	qsort(sorted, count, sizeof(*sorted), place_compare);
+	ret = bat_check_overlap(l, sorted, 1, count, err);
 	if (ret)
 		return ret;
 	if (count)
 		*end = max_u64(*end, (sorted[count - 1] >> 32) * VHD_SECTOR + l->bitmap_size +
 					     l->block_size);
 	return 0;
+}
+
+void vhd_bat_check_all(const struct vhd_layout *l, const uint32_t *bat, uint64_t *sorted,
+		       void (*found)(void *opaque, const char *text), void *opaque)
+{
+	struct region regions[REGIONS];
+	struct vhd_error err;
+	size_t count = 0;
+
+	layout_regions(l, regions);
+	for (uint32_t block = 0; block < l->blocks; block++) {
+		uint64_t sector = be32toh(bat[block]);
+
+		if (sector == VHD_BAT_UNUSED)
+			continue;
+		if (bat_check_entry(l, regions, block, sector * VHD_SECTOR, &err))
+			found(opaque, err.text);
+		sorted[count++] = sector << 32 | block;
+	}
+	qsort(sorted, count, sizeof(*sorted), place_compare);
+	for (size_t i = 1; i < count; i++)
+		if (bat_check_overlap(l, sorted, i, i + 1, &err))
+			found(opaque, err.text);
 }

@@ -3,7 +3,6 @@
  * understands, an absolute one, and a file URL for systems like this one. */
 #include "vhd-locator.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,44 +55,40 @@ static size_t url_encode(const char *path, uint8_t *bytes)
 	return used;
 }
 
-static int locator_write(const struct create_context *create, struct vhd_locator *l,
-			 enum vhd_locator_code code, uint8_t *bytes, size_t length, uint64_t *end)
+/* Behind the *@used bytes that stand there already. */
+static void locator_add(struct vhd_locator *l, enum vhd_locator_code code, size_t length,
+			uint64_t place, uint8_t *bytes, size_t *used)
 {
 	if (length == 0) /* a name that has no such form */
-		return 0;
+		return;
 	*l = (struct vhd_locator){
 		.code = code,
 		.length = (uint32_t)length,
 		.space = (uint32_t)round_up(length, VHD_SECTOR),
-		.offset = *end,
+		.offset = place + *used,
 	};
-	*end += l->space;
-	memset(bytes + length, 0, l->space - length);
-	return vhd_create_write(create, bytes, l->space, l->offset);
+	memset(bytes + *used + length, 0, l->space - length);
+	*used += l->space;
 }
 
-int vhd_locators_create(const struct create_context *create, struct vhd_header *h, uint64_t *end)
+size_t vhd_locators_build(const struct create_parent *parent, struct vhd_header *h,
+			  uint64_t place, uint8_t *bytes)
 {
-	const struct create_parent *parent = &create->parent;
 	const char *name = strrchr(parent->path, '/') + 1;
-	uint8_t bytes[VHD_LOCATOR_MAX];
-	int ret;
+	size_t used = 0;
 
+	memset(h->locators, 0, sizeof(h->locators));
+	memset(h->parent_name, 0, sizeof(h->parent_name));
 	memcpy(h->parent_id, parent->id, sizeof(h->parent_id));
 	h->parent_time = parent->time > VHD_EPOCH ? (uint32_t)(parent->time - VHD_EPOCH) : 0;
 	if (vhd_utf16_encode(name, h->parent_name, sizeof(h->parent_name), UTF16_BE) == 0)
-		return vhd_fail(create->err, -EINVAL,
-				"the parent's name %s is not UTF-8 of at most 256 characters",
-				name);
-	ret = locator_write(create, &h->locators[0], VHD_LOCATOR_W2RU, bytes,
-			    relative_encode(parent->relative, bytes), end);
-	if (!ret)
-		ret = locator_write(create, &h->locators[1], VHD_LOCATOR_W2KU, bytes,
-				    vhd_windows_encode("", parent->path, bytes,
-						       VHD_LOCATOR_MAX),
-				    end);
-	if (!ret)
-		ret = locator_write(create, &h->locators[2], VHD_LOCATOR_MACX, bytes,
-				    url_encode(parent->path, bytes), end);
-	return ret;
+		return 0;
+	locator_add(&h->locators[0], VHD_LOCATOR_W2RU,
+		    relative_encode(parent->relative, bytes + used), place, bytes, &used);
+	locator_add(&h->locators[1], VHD_LOCATOR_W2KU,
+		    vhd_windows_encode("", parent->path, bytes + used, VHD_LOCATOR_MAX), place, bytes,
+		    &used);
+	locator_add(&h->locators[2], VHD_LOCATOR_MACX, url_encode(parent->path, bytes + used),
+		    place, bytes, &used);
+	return used;
 }

@@ -5,9 +5,13 @@
 #include "create.h"
 #include "vhd-format.h"
 
-/* Fills the fields of @header that tell the parent, and writes the locators' paths
- * to the new file from *@end on, which moves behind them. 0 or -errno. */
-int vhd_locators_create(const struct create_context *create, struct vhd_header *header,
-			uint64_t *end);
+/* Room for all the locators' paths. */
+enum { VHD_LOCATORS_MAX = 3 * VHD_LOCATOR_MAX };
+
+/* Fills the fields of @header that tell the parent, its paths being at @place in the
+ * file: the VHD_LOCATORS_MAX bytes at @bytes get them. Returns their length; 0: the
+ * parent's name has no form in UTF-16, or is too long. */
+size_t vhd_locators_build(const struct create_parent *parent, struct vhd_header *header,
+			  uint64_t place, uint8_t *bytes);
 
 #endif

@@ -62,8 +62,8 @@ static int footer_recover(const struct open_context *ctx, const struct vhd_layer
 		return ret;
 	if (vhd_footer_parse(bytes, &footer, NULL) != 0 || footer.type == VHD_DISK_FIXED)
 		return fault;
-	vhd_warn(ctx, "the footer at the end is damaged (%s), its copy at 0 is used",
-		 vhd_fault_text(fault));
+	vhd_warn_stale(ctx, "the footer at the end is damaged (%s), its copy at 0 is used",
+		       vhd_fault_text(fault));
 	found->footer = footer;
 	memcpy(found->bytes, bytes, sizeof(bytes));
 	found->space_end = found->file_size;
@@ -81,7 +81,7 @@ static int footer_compare_copy(const struct open_context *ctx, const struct vhd_
 		return ret;
 	if (memcmp(bytes, found->bytes, sizeof(bytes)) == 0)
 		return 0;
-	vhd_warn(ctx, "the footer's copy at 0 differs from the footer at the end, which is used");
+	vhd_warn_stale(ctx, "the footer's copy at 0 differs from the footer at the end, which is used");
 	found->copy_bad = true;
 	return 0;
 }

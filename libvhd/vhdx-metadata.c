@@ -24,7 +24,7 @@ static int regions_load(const struct open_context *ctx, struct vhd_layer *layer)
 		}
 		ret = vhdx_regions_parse(bytes, x->file_size, &x->regions, &valid, ctx->err);
 		if (ret && !valid && i == 0) {
-			vhd_warn(ctx, "the first region table is damaged, the second one is used");
+			vhd_warn_stale(ctx, "the first region table is damaged, the second one is used");
 			ret = 0;
 		}
 	}

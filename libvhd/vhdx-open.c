@@ -186,8 +186,8 @@ static int log_load(const struct open_context *ctx, struct vhd_layer *layer)
 			       ": its end was cut off",
 			       x->file_size, log.flushed_size);
 	if (!ret) {
-		vhd_warn(ctx, "the file was not closed, its log is %s",
-			 ctx->read_only ? "read along" : "replayed");
+		vhd_warn_stale(ctx, "the file was not closed, its log is %s",
+			       ctx->read_only ? "read along" : "replayed");
 		ret = log_replay(ctx, layer, &log);
 	}
 	free(ring);

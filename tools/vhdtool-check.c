@@ -1,98 +1,99 @@
 /* SPDX-License-Identifier: MIT */
 /* vhdtool check. */
-#include <stdlib.h>
-#include <string.h>
+#include <inttypes.h>
+
+#include <vhd/maintain.h>
 
 #include "json.h"
-#include "vhdtool.h"
+#include "vhdtool-task.h"
+
+enum { SHOWN_MAX = 50 };
 
 struct findings {
 	struct json json;
-	bool print;
-	int warnings;
+	bool as_json;
+	uint64_t count;
 };
 
-static void finding_add(void *opaque, const char *text)
+static void found(void *opaque, enum vhd_finding finding, const char *text)
 {
 	struct findings *f = opaque;
 
-	f->warnings++;
-	if (f->print)
-		fprintf(stderr, "warning: %s\n", text);
-	else
-		json_string(&f->json, NULL, text);
-}
-
-/* Where the last byte that the tables know ends, and how many bytes of data there
- * are; reading every block's bitmap on the way. */
-static int blocks_check(struct vhd_image *image, uint64_t *data)
-{
-	struct vhd_info info = VHD_INFO_INIT;
-	struct vhd_extent e;
-	int ret = vhd_get_info(image, &info);
-
-	*data = 0;
-	for (uint64_t at = 0; !ret && at < info.virtual_size; at += e.length) {
-		ret = vhd_get_extent(image, at, info.virtual_size - at, &e);
-		if (!ret && e.data && e.depth == 0)
-			*data += e.length;
+	if (f->as_json) {
+		json_object(&f->json, NULL);
+		json_string(&f->json, "kind", vhd_finding_name(finding));
+		json_string(&f->json, "text", text);
+		json_object_end(&f->json);
+	} else if (f->count < SHOWN_MAX) {
+		fprintf(stderr, "%s: %s\n", vhd_finding_name(finding), text);
+	} else if (f->count == SHOWN_MAX) {
+		fprintf(stderr, "and more; --json lists them\n");
 	}
-	return ret;
+	f->count++;
 }
 
-static int check_open(const struct tool_options *o, const char *path, struct findings *f,
-		      struct vhd_image **image, struct vhd_error *err)
+static void summary_json(struct findings *f, const struct vhd_check *check)
 {
-	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
+	for (int i = 0; i <= VHD_FINDING_DAMAGE; i++)
+		json_uint(&f->json, vhd_finding_name((enum vhd_finding)i), check->count[i]);
+	json_uint(&f->json, "data", check->data_bytes);
+	json_uint(&f->json, "leaked", check->leaked_bytes);
+	json_bool(&f->json, "repaired", check->repaired);
+}
 
-	options.format = o->format;
-	options.flags = (o->repair ? 0 : VHD_OPEN_READ_ONLY) |
-			(o->any_parent ? VHD_OPEN_ANY_PARENT : 0);
-	options.parent = o->backing;
-	options.warn = finding_add;
-	options.warn_opaque = f;
-	return vhd_open(path, &options, image, err);
+static bool repairable(const struct vhd_check *check)
+{
+	return check->count[VHD_FINDING_LEAK] + check->count[VHD_FINDING_STALE] > 0;
+}
+
+static void summary_text(const struct tool_options *o, const char *path,
+			 const struct vhd_check *check)
+{
+	char size[32];
+
+	if (check->count[VHD_FINDING_DAMAGE])
+		printf("%s: damaged, %" PRIu64 " faults%s\n", path,
+		       check->count[VHD_FINDING_DAMAGE],
+		       o->repair ? "; nothing was repaired" : "");
+	else if (!o->quiet)
+		printf("%s: %s, %s of data\n", path,
+		       check->repaired	   ? "repaired" :
+		       repairable(check)   ? "usable; check --repair puts it right" :
+					     "good",
+		       tool_size_text(check->data_bytes, size, sizeof(size)));
 }
 
 int tool_check(const struct tool_options *o, char **arguments)
 {
-	struct findings f = { .json = json_to(stdout), .print = !o->json };
+	struct findings f = { .json = json_to(stdout), .as_json = o->json };
+	struct vhd_check check = VHD_CHECK_INIT;
 	struct vhd_error err = { 0, "" };
-	struct vhd_image *image;
-	uint64_t data = 0;
-	char size[32];
+	struct task task;
 	int ret;
 
+	check.flags = o->repair ? VHD_CHECK_REPAIR : 0;
+	check.found = found;
+	check.opaque = &f;
 	if (o->json) {
 		json_object(&f.json, NULL);
-		json_array(&f.json, "warnings");
+		json_string(&f.json, "path", arguments[0]);
+		json_array(&f.json, "findings");
 	}
-	ret = check_open(o, arguments[0], &f, &image, &err);
-	if (!ret) {
-		ret = blocks_check(image, &data);
-		if (ret)
-			snprintf(err.text, sizeof(err.text), "%s: %s", arguments[0],
-				 strerror(-ret));
-		vhd_close(image);
-	}
+	task_begin(&task, "check", o);
+	ret = vhd_check(arguments[0], &task.task, &check, &err);
+	task_end(&task);
 	if (o->json) {
 		json_array_end(&f.json);
+		summary_json(&f, &check);
 		if (ret)
 			json_string(&f.json, "error", err.text);
-		else
-			json_uint(&f.json, "data", data);
-		json_bool(&f.json, "repaired", !ret && o->repair && f.warnings > 0);
 		json_object_end(&f.json);
-	} else if (ret) {
-		tool_fail("%s", err.text);
-	} else {
-		printf("%s: %s, %s of data\n", arguments[0],
-		       f.warnings == 0 ? "good"
-		       : o->repair     ? "repaired"
-				       : "usable, see the warnings",
-		       tool_size_text(data, size, sizeof(size)));
+	} else if (!ret) {
+		summary_text(o, arguments[0], &check);
 	}
 	if (ret)
-		return ret > 0 ? TOOL_FOUND : TOOL_FAILED;
-	return f.warnings && !o->repair ? TOOL_WARNED : TOOL_OK;
+		return tool_fail_error(&err);
+	if (check.count[VHD_FINDING_DAMAGE])
+		return TOOL_FOUND;
+	return repairable(&check) && !check.repaired ? TOOL_WARNED : TOOL_OK;
 }

@@ -9,11 +9,17 @@
 
 static const struct tool_command commands[] = {
 	{ "info", "IMAGE", "fpaAj", 1, 1, "show what an image is", tool_info },
-	{ "check", "IMAGE", "fparj", 1, 1, "look for damage, repair what can be", tool_check },
+	{ "check", "IMAGE", "fparPjq", 1, 1, "look for damage, repair what can be", tool_check },
 	{ "create", "IMAGE [SIZE]", "Otbpiwyjq", 1, 2, "make a new image", tool_create },
 	{ "convert", "IMAGE NEW-IMAGE", "fpaOtbiwyTPjq", 2, 2, "copy into another format",
 	  tool_convert },
 	{ "map", "IMAGE", "fpaAj", 1, 1, "list which parts hold data, and where", tool_map },
+	{ "compact", "IMAGE", "fpaPjq", 1, 1, "make the file as short as its data allows",
+	  tool_compact },
+	{ "merge", "IMAGE", "fpaDPjq", 1, 1, "write a differencing image into its parent",
+	  tool_merge },
+	{ "rebase", "IMAGE NEW-PARENT", "fpauPjq", 2, 2, "give a differencing image another parent",
+	  tool_rebase },
 	{ "compare", "IMAGE IMAGE", "fFpaPjq", 2, 2, "are two disks the same?", tool_compare },
 	{ "dump", "IMAGE", "j", 1, 1, "print the structures of the file", tool_dump },
 };
@@ -39,6 +45,8 @@ static const struct {
 	{ 'y', 0, "force", NULL, "replace an existing file" },
 	{ 'T', 'T', "threads", "N", "threads that copy (default: processors, at most 4)" },
 	{ 'r', 0, "repair", NULL, "repair what can be" },
+	{ 'D', 0, "delete", NULL, "delete the image once its parent is durable" },
+	{ 'u', 0, "unsafe", NULL, "only change the link, whatever the new parent holds" },
 	{ 'P', 0, "progress", "FD", "write DONE/TOTAL lines there" },
 	{ 'j', 0, "json", NULL, "print JSON" },
 	{ 'q', 'q', "quiet", NULL, "no progress bar, no report" },
@@ -165,6 +173,8 @@ static bool option_set(struct tool_options *o, char letter, const char *value)
 	o->alone |= letter == 'A';
 	o->force |= letter == 'y';
 	o->repair |= letter == 'r';
+	o->remove |= letter == 'D';
+	o->unsafe |= letter == 'u';
 	o->json |= letter == 'j';
 	o->quiet |= letter == 'q';
 	return true;
