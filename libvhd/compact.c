@@ -234,7 +234,8 @@ int vhd_compact(const char *path, const struct vhd_task *task, struct vhd_compac
 		ret = vhd_open(path, &options, &image, err);
 	if (ret)
 		return ret;
-	if (!image->layers[0].map || image->layers[0].type == VHD_TYPE_FIXED)
+	if (!image->layers[0].map || image->layers[0].type == VHD_TYPE_FIXED ||
+	    !image->layers[0].ops->cut)
 		ret = -ENOTSUP;
 	else
 		ret = image_compact(image, &job, &all);

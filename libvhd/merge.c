@@ -111,11 +111,12 @@ static int parent_find(const char *path, struct vhd_open_options *options, char 
 	ret = vhd_open(path, options, &image, err);
 	if (ret)
 		return ret;
-	if (image->layers[0].type == VHD_TYPE_DIFFERENCING)
+	if (image->layers[0].type != VHD_TYPE_DIFFERENCING || !image->layers[0].ops->relink)
+		ret = -ENOTSUP;
+	else
 		*parent = strdup(vhd_get_path(image, 1));
-	ret = image->layers[0].type != VHD_TYPE_DIFFERENCING ? -ENOTSUP :
-	      *parent					     ? 0 :
-							       -ENOMEM;
+	if (!ret && !*parent)
+		ret = -ENOMEM;
 	vhd_close(image);
 	return ret ? vhd_fail(err, ret, "%s: only a differencing image can be merged", path) : 0;
 }
