@@ -54,6 +54,16 @@ int vmbus_loop_attach(struct vmbus_loop *loop, struct vmbus_channel *channel)
 	return 0;
 }
 
+bool vmbus_loop_serves(const struct vmbus_loop *loop, const struct vmbus_channel *channel)
+{
+	const struct attached *a;
+
+	LIST_FOREACH(a, &loop->channels, link)
+		if (a->channel == channel && !a->gone)
+			return true;
+	return false;
+}
+
 static void channel_free(struct attached *a)
 {
 	LIST_REMOVE(a, link);

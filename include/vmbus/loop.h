@@ -102,6 +102,11 @@ VMBUS_API void vmbus_loop_timer_cancel(struct vmbus_loop *loop, struct vmbus_tim
  * Returns 0 or -ENOMEM. */
 VMBUS_API int vmbus_loop_attach(struct vmbus_loop *loop, struct vmbus_channel *channel) VMBUS_MUST_CHECK;
 
+/* Whether @channel is served by @loop: then it is also served after every event of the loop's,
+ * so that a device need not ring the doorbell from ready(), fire() or a task. The loop's
+ * thread. */
+VMBUS_API bool vmbus_loop_serves(const struct vmbus_loop *loop, const struct vmbus_channel *channel);
+
 /* -- Files ---------------------------------------------------------------- */
 
 /* A file the loop does I/O on: it finds out whether the file answers at once

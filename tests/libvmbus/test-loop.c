@@ -469,6 +469,7 @@ Test(loop, serves_a_channel_until_it_is_empty_and_arms_it_before_sleep)
 		cr_assert_eq(vmbus_loop_attach(loop, &ch), 0);
 		steps_until_idle(loop);
 		cr_expect(ch.packets == 0 && ch.armed, "spin %u", spins[i]);
+		cr_expect(vmbus_loop_serves(loop, &ch));
 
 		ch.packets = 1;
 		fd_ring(ch.doorbell);
@@ -486,6 +487,7 @@ Test(loop, serves_a_channel_until_it_is_empty_and_arms_it_before_sleep)
 		fd_ring(ch.doorbell);
 		steps_until_idle(loop);
 		cr_expect_eq(ch.services, 0, "spin %u: served after it was closed", spins[i]);
+		cr_expect_not(vmbus_loop_serves(loop, &ch));
 		close(ch.doorbell);
 		vmbus_loop_free(loop);
 	}
