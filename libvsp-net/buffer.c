@@ -22,17 +22,32 @@ static int buffer_take(struct vsp_net *net, uint32_t handle, struct net_buffer *
 	return 0;
 }
 
+bool vsp_net_coalesces(const struct vsp_net *net)
+{
+	return net->nvsp.version >= VSP_NVSP_V61 && net->nvsp.capabilities & VSP_NVSP_CAP_RSC &&
+	       net->adapter.nic_offloads & (VSP_NIC_TSO4 | VSP_NIC_TSO6);
+}
+
 static void slots_free(struct net_slots *s)
 {
 	free(s->slots);
 	*s = (struct net_slots){.free = NET_NO_SLOT};
 }
 
-static int slots_make(struct net_slots *s, uint32_t bytes, uint32_t mtu)
+/* A slot takes the longest frame. Coalesced ones lie in as few as can be where the guest gave
+ * enough memory: each costs a message of its own, and two iovecs. */
+static uint32_t slot_size(const struct vsp_net *net, uint32_t bytes, uint32_t mtu)
 {
-	uint32_t size = NET_FRAME_OFFSET + mtu + VSP_VLAN_TAG + NET_SLOT_TAIL;
+	uint32_t size = (NET_FRAME_OFFSET + mtu + VSP_VLAN_TAG + NET_SLOT_TAIL + 63u) & ~63u;
 
-	s->size = (size + 63u) & ~63u;
+	if (vsp_net_coalesces(net) && size < NET_LARGE_SLOT && bytes / NET_LARGE_SLOT >= NET_LARGE_SLOTS)
+		return NET_LARGE_SLOT;
+	return size;
+}
+
+static int slots_make(struct net_slots *s, uint32_t bytes, uint32_t size)
+{
+	s->size = size;
 	s->count = bytes / s->size;
 	if (s->count < 2)
 		return VMBUS_FAULT_BAD_GPADL;
@@ -59,7 +74,7 @@ static int receive_buffer(void *opaque, uint32_t gpadl, uint16_t id, uint32_t mt
 	(void)id;
 	if (ret)
 		return ret;
-	ret = slots_make(&net->slots, net->receive.span.len, mtu);
+	ret = slots_make(&net->slots, net->receive.span.len, slot_size(net, net->receive.span.len, mtu));
 	if (ret) {
 		vsp_net_buffer_drop(net, true);
 		return ret;

@@ -64,8 +64,7 @@ static void message_handle(struct vmbus_channel_call *call)
 	net->adapter.ndis_major = nvsp->ndis_major;
 	net->adapter.ndis_minor = nvsp->ndis_minor;
 	/* each channel keeps a run of slots ready for coalesced frames */
-	net->adapter.rsc_allowed = nvsp->version >= VSP_NVSP_V61 &&
-				   nvsp->capabilities & VSP_NVSP_CAP_RSC &&
+	net->adapter.rsc_allowed = vsp_net_coalesces(net) &&
 				   net->slots.count >= 2 * NET_RX_WINDOW * net->adapter.max_channels;
 	atomic_store(&net->message_state, NET_MESSAGE_DONE);
 	vsp_net_kick(net->channels[0]);
@@ -230,22 +229,29 @@ static int packets_take(struct net_channel *ch, unsigned int budget)
 
 /* -- Serving -------------------------------------------------------------- */
 
+/* An event of the channel's own loop: it is served next, or has to be told. */
+static void event_happened(struct net_channel *ch)
+{
+	if (!ch->loop_serves)
+		vsp_net_kick(ch);
+}
+
 static void nic_readable(void *opaque)
 {
 	struct net_channel *ch = opaque;
 
 	ch->rx.nic_readable = true;
-	vsp_net_kick(ch);
+	event_happened(ch);
 }
 
 static void nic_writable(void *opaque)
 {
-	vsp_net_kick(opaque);
+	event_happened(opaque);
 }
 
 static void timer_fire(struct vmbus_timer *timer)
 {
-	vsp_net_kick((struct net_channel *)((char *)timer - offsetof(struct net_channel, timer)));
+	event_happened((struct net_channel *)((char *)timer - offsetof(struct net_channel, timer)));
 }
 
 /* Frames have nowhere to go if this fails; the guest sees a dead link. */
@@ -257,6 +263,7 @@ static void queue_open(struct net_channel *ch)
 
 	ch->started = true;
 	ch->loop = net->config.loop_of(net->config.opaque, ch->channel);
+	ch->loop_serves = ch->loop && vmbus_loop_serves(ch->loop, ch->channel);
 	if (net->nic->ops->queue_new(net->nic, ch->index, ch->loop, &events, ch, &ch->queue))
 		ch->queue = NULL;
 	ch->rx.nic_readable = ch->queue != NULL;

@@ -29,6 +29,8 @@
 #define NET_CONTROL_QUEUE 8u    /* control requests waiting for one */
 #define NET_FRAME_OFFSET 126u   /* of a frame in its slot: IP headers get 4-byte aligned */
 #define NET_SLOT_TAIL 36u       /* newer Windows guests cannot use the last bytes of a slot */
+#define NET_LARGE_SLOT 8384u    /* for coalesced frames; no power of two: the heads of slots then */
+#define NET_LARGE_SLOTS 1024u   /* share no cache set. Only where there are as many */
 #define NET_NO_SLOT 0xffffffffu
 
 #define NET_PACKET_MAX 8192u  /* bytes of a packet of the guest */
@@ -106,6 +108,7 @@ struct net_channel {
 	uint16_t index;
 	pthread_mutex_t lock;
 	struct vmbus_loop *loop;
+	bool loop_serves; /* the channel, too: its events need no doorbell */
 	struct vsp_nic_queue *queue; /* NULL before the first service */
 	bool started;    /* was served once */
 	bool ring_waits; /* for room in the guest's ring */
@@ -180,6 +183,8 @@ void vsp_net_destroy(struct vsp_net *net);
 
 extern const struct vsp_nvsp_ops vsp_net_nvsp_ops;
 void vsp_net_buffer_drop(struct vsp_net *net, bool receive);
+/* Whether guest and nic are both able to coalesce segments (RSC). */
+bool vsp_net_coalesces(const struct vsp_net *net);
 
 /* A free slot for frames, NET_NO_SLOT if there is none. The channel's lock is held. */
 uint32_t vsp_net_slot_take(struct net_channel *ch);

@@ -167,7 +167,8 @@ static int frame_write(struct net_channel *ch, uint32_t first, struct vsp_rndis_
 	int ret;
 
 	m->data_length = (len < room ? len : room) - start;
-	m->piece = pieces > 1 ? VSP_PIECE | VSP_PIECE_FIRST : 0;
+	if (m->piece && pieces == 1)
+		m->piece |= VSP_PIECE_LAST;
 	ret = slot_write(ch, first, m, NET_FRAME_OFFSET + head_len);
 	for (uint32_t slot = slots[first].next; !ret && slot != NET_NO_SLOT; slot = slots[slot].next) {
 		struct vsp_rndis_received more = {.data_offset = NET_FRAME_OFFSET, .piece = VSP_PIECE};
@@ -233,6 +234,7 @@ static bool frame_take(struct net_channel *ch, struct vsp_nic_frame *frame)
 	if (r.sum_needed)
 		vsp_frame_complete(&r, head, head_len, &ch->rx.list[2], frame->iov_count - 2,
 				   frame->len - head_len);
+	m.piece = r.gso ? VSP_PIECE | VSP_PIECE_FIRST : 0;
 	m.has_vlan = r.vlan;
 	m.vlan = r.vlan_info;
 	if (r.vlan)

@@ -11,6 +11,7 @@
 
 #define WORLD_CHANNELS 4u
 #define WORLD_LOG 4096u
+#define WORLD_RECEIVE_MAX 2100u /* pages */
 
 struct world_options {
 	uint64_t seed;
@@ -40,7 +41,7 @@ struct world {
 	struct vmbus_guest_channel *channels[WORLD_CHANNELS];
 	struct vsp_netvsc vsc[WORLD_CHANNELS];
 	uint32_t open_channels;
-	uint64_t receive_pfns[1024], send_pfns[64], page_pfns[64];
+	uint64_t receive_pfns[WORLD_RECEIVE_MAX], send_pfns[64], page_pfns[64];
 	uint8_t *receive, *send, *pages; /* as the guest sees them, in a row */
 	uint32_t gpadls_created, gpadls_torn;
 	/* what happened */

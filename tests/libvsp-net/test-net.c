@@ -227,28 +227,37 @@ static void tcp_frame(uint8_t *f, uint32_t len)
 	f[46] = 0x50;
 }
 
-Test(net, coalesced_frames_cross_slots_and_stay_whole)
+static void coalesced_frames_pass(uint32_t receive_pages, uint32_t slot_size)
 {
 	static uint8_t frame[65535];
-	struct world *w = world_new(&(struct world_options){.seed = 6, .rsc = true});
+	struct world *w = world_new(
+		&(struct world_options){.seed = 6, .rsc = true, .receive_pages = receive_pages});
 	const struct vsp_vnet_header tso = {.flags = VSP_VNET_NEEDS_CSUM, .gso_type = VSP_VNET_GSO_TCPV4,
 					    .gso_size = 1448, .header_len = 54, .csum_start = 34,
 					    .csum_offset = 16};
-	static const uint32_t lens[] = {1515, 1566, 1567, 3132, 3133, 20000, 62780, 65535};
+	/* around the edges of slots with room for 1566 and for 8222 bytes */
+	static const uint32_t lens[] = {1515, 1566, 1567, 3132, 3133, 8222, 8223, 16444, 16445, 62780, 65535};
 
 	world_up(w);
-	for (uint32_t i = 0; i < 8; i++) {
+	cr_expect_eq(w->vsc[0].slot_size, slot_size);
+	for (uint32_t i = 0; i < sizeof(lens) / sizeof(lens[0]); i++) {
 		tcp_frame(frame, lens[i]);
 		cr_assert(world_put(w, 0, frame, lens[i], &tso));
 		world_settle(w);
 		cr_assert_eq(w->received, i + 1, "%u bytes", lens[i]);
 		cr_expect_eq(w->frames[i].len, lens[i]);
-		cr_expect(w->frames[i].coalesced || lens[i] <= 1566);
+		cr_expect(w->frames[i].coalesced, "%u bytes", lens[i]);
 		cr_expect_eq(w->frames[i].sum, world_sum(0, frame, lens[i]), "%u bytes", lens[i]);
 		cr_expect(w->frames[i].checksum & VSP_CSUM_RX_TCP_GOOD);
 	}
 	world_down(w);
 	world_end(w);
+}
+
+Test(net, coalesced_frames_cross_slots_and_stay_whole)
+{
+	coalesced_frames_pass(256, 1728);
+	coalesced_frames_pass(2100, 8384); /* enough for large slots */
 }
 
 Test(net, coalesced_frames_stop_when_the_guest_says_so)
