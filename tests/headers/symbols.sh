@@ -36,6 +36,7 @@ check libvsp-storage libvsp-storage "$top_srcdir/libvsp-storage/libvsp-storage.m
 	"$inc"/vsp/block.h "$inc"/vsp/storage.h "$inc"/vsp/storvsc.h
 check libvsp-net libvsp-net "$top_srcdir/libvsp-net/libvsp-net.map" \
 	"$inc"/vsp/net.h "$inc"/vsp/netvsc.h "$inc"/vsp/nic.h
+check libvmbus-kvm backends/kvm "$top_srcdir/backends/kvm/libvmbus-kvm.map" "$inc"/vmbus/kvm.h
 check libvmbus-shm backends/shm-loopback "$top_srcdir/backends/shm-loopback/libvmbus-shm.map" \
 	"$inc"/vmbus/shm-loopback.h "$inc"/vmbus/inproc.h
 exit $status
