@@ -13,6 +13,8 @@
 #include "maintain.h"
 #include "space.h"
 
+enum { ENTRIES_TOLD = 100 };
+
 const char *vhd_finding_name(enum vhd_finding finding)
 {
 	static const char *const names[] = { "note", "leak", "stale", "damage" };
@@ -36,6 +38,16 @@ void vhd_check_tell(struct vhd_check *check, enum vhd_finding finding, const cha
 	vsnprintf(text.text, sizeof(text.text), format, args);
 	va_end(args);
 	vhd_check_found(check, finding, text.text);
+}
+
+void vhd_check_entry(void *opaque, const char *text)
+{
+	struct vhd_check *check = opaque;
+
+	if (check->count[VHD_FINDING_DAMAGE] < ENTRIES_TOLD)
+		vhd_check_found(check, VHD_FINDING_DAMAGE, text);
+	else
+		check->count[VHD_FINDING_DAMAGE]++;
 }
 
 int vhd_check_spaces(struct vhd_check *check, const struct vhd_layer *layer, uint64_t slot,
@@ -108,7 +120,7 @@ static int fault_tell(const struct open_context *ctx, int fault)
 	if ((fault == VHD_FAULT_BAT_ENTRY || fault == VHD_FAULT_BAT_OVERLAP) &&
 	    image->layer_count == 1 && top->ops && top->ops->check_table)
 		top->ops->check_table(top, ctx->check);
-	else
+	if (ctx->check->count[VHD_FINDING_DAMAGE] == 0)
 		vhd_check_found(ctx->check, VHD_FINDING_DAMAGE, ctx->err->text);
 	return 0;
 }

@@ -103,17 +103,17 @@ static int moves_run(struct vhd_image *image, const struct move *moves, size_t c
 	if (ret)
 		return ret;
 	pthread_mutex_lock(&image->lock);
-	for (size_t i = 0; i < count; i++)
-		layer->ops->moved(image, moves[i].block, moves[i].to);
+	for (size_t i = 0; !ret && i < count; i++)
+		ret = layer->ops->moved(image, moves[i].block, moves[i].to);
 	pthread_mutex_unlock(&image->lock);
-	return vhd_flush(image);
+	return ret ? ret : vhd_flush(image);
 }
 
 int vhd_pack(struct vhd_image *image, const struct vhd_task *task, uint64_t *moved)
 {
 	const struct vhd_layer *layer = &image->layers[0];
 	struct move *moves = NULL;
-	struct spaces s = { NULL, 0, 0 };
+	struct spaces s = { .failed = false };
 	size_t count;
 	int ret;
 
@@ -153,6 +153,8 @@ static int block_looks_used(struct vhd_image *image, uint32_t block, uint8_t *bu
 	bool here = true;
 	int ret;
 
+	if ((word & MAP_STATE_MASK) == MAP_IDLE)
+		return 0;
 	if ((word & MAP_STATE_MASK) == MAP_PART) {
 		ret = layer->ops->run(image, layer, block, 0, sectors, &here);
 		return ret < 0 ? ret : here || (uint32_t)ret < sectors;
@@ -177,14 +179,14 @@ static int blocks_release(struct vhd_image *image, const struct vhd_task *task, 
 		uint64_t state = atomic_load_explicit(&layer->map[i], memory_order_relaxed) &
 				 MAP_STATE_MASK;
 
-		if (state != MAP_DATA && state != MAP_PART)
+		if (state == MAP_NONE || state == MAP_ZERO)
 			continue;
 		ret = block_looks_used(image, i, buf);
 		if (ret == 0) {
 			pthread_mutex_lock(&image->lock);
-			layer->ops->release(image, i);
+			ret = layer->ops->release(image, i);
 			pthread_mutex_unlock(&image->lock);
-			++*freed;
+			*freed += ret == 0;
 		}
 		ret = ret < 0 ? ret : vhd_task_progress(task, (uint64_t)i << layer->block_shift,
 							   (uint64_t)layer->blocks
@@ -234,8 +236,7 @@ int vhd_compact(const char *path, const struct vhd_task *task, struct vhd_compac
 		ret = vhd_open(path, &options, &image, err);
 	if (ret)
 		return ret;
-	if (!image->layers[0].map || image->layers[0].type == VHD_TYPE_FIXED ||
-	    !image->layers[0].ops->cut)
+	if (!image->layers[0].map || image->layers[0].type == VHD_TYPE_FIXED)
 		ret = -ENOTSUP;
 	else
 		ret = image_compact(image, &job, &all);

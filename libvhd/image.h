@@ -35,7 +35,7 @@ enum map_state {
 
 struct vhd_layer;
 struct spaces;
-struct create_parent;
+struct create_context;
 
 /* What a format with blocks adds. Those marked [L] are called under image->lock,
  * and for the layer that is written to only. */
@@ -81,16 +81,19 @@ struct layer_ops {
 	int (*repair)(struct vhd_image *image);
 	/* Where a block's space can begin in a gap of the file; UINT64_MAX: nowhere. */
 	uint64_t (*fit)(const struct vhd_layer *layer, uint64_t start, uint64_t end);
-	/* [L] Gives the block up, which holds nothing. */
-	void (*release)(struct vhd_image *image, uint32_t block);
-	/* [L] The block's space was copied to @place. */
-	void (*moved)(struct vhd_image *image, uint32_t block, uint64_t place);
+	/* [L] Gives the block up, which holds nothing but zeros or, if it is only
+	 * partly here, nothing. -ENOMEM. */
+	int (*release)(struct vhd_image *image, uint32_t block);
+	/* [L] The block's space was copied to @place. -ENOMEM. */
+	int (*moved)(struct vhd_image *image, uint32_t block, uint64_t place);
 	/* All is flushed: the file ends behind its last space from now on. -errno. */
 	int (*cut)(struct vhd_image *image);
 	/* All is flushed: the image has this parent from now on. Leaves the old or
-	 * the new link whenever it is cut off. 0 or -errno, in @err. */
-	int (*relink)(struct vhd_image *image, const struct create_parent *parent,
-		      struct vhd_error *err);
+	 * the new link whenever it is cut off. 0 or -errno, in create->err. */
+	int (*relink)(struct vhd_image *image, const struct create_context *create);
+	/* The link is to a parent whose contents have the one id or the other.
+	 * NULL: a link does not know of contents. -errno. */
+	int (*link_both)(struct vhd_image *image, const uint8_t *now, const uint8_t *next);
 };
 
 struct vhd_layer {
@@ -131,6 +134,7 @@ struct vhd_image {
 	bool committing;	/* under lock */
 	_Atomic bool begun;	/* the top layer's begin() was called */
 	bool same_data;		/* this session moves data, but changes none */
+	const uint8_t *data_id; /* its contents' next id; NULL: random */
 	_Atomic int sync_error; /* the first failed flush: all later writes fail too */
 };
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "create.h"
 #include "extent.h"
 #include "maintain.h"
 
@@ -100,9 +101,10 @@ static int merge_into(struct merge *m, const char *path, struct vhd_error *err)
 		     0;
 }
 
-/* The path of the parent, which by this is known to be the right one. */
+/* The path of the parent, which by this is known to be the right one, and the id of its
+ * contents. */
 static int parent_find(const char *path, struct vhd_open_options *options, char **parent,
-		       struct vhd_error *err)
+		       uint8_t *id, struct vhd_error *err)
 {
 	struct vhd_image *image;
 	int ret;
@@ -111,14 +113,41 @@ static int parent_find(const char *path, struct vhd_open_options *options, char 
 	ret = vhd_open(path, options, &image, err);
 	if (ret)
 		return ret;
-	if (image->layers[0].type != VHD_TYPE_DIFFERENCING || !image->layers[0].ops->relink)
+	if (image->layers[0].type != VHD_TYPE_DIFFERENCING)
 		ret = -ENOTSUP;
 	else
 		*parent = strdup(vhd_get_path(image, 1));
 	if (!ret && !*parent)
 		ret = -ENOMEM;
+	if (!ret)
+		memcpy(id, image->layers[1].data_id, sizeof(image->layers[1].data_id));
 	vhd_close(image);
 	return ret ? vhd_fail(err, ret, "%s: only a differencing image can be merged", path) : 0;
+}
+
+/* Writing to a VHDX gives its contents another id, by which the child would not know it
+ * any more. So that a merge can be cut off, the child is told the next id before. */
+static int child_prepare(const char *path, const struct vhd_open_options *options,
+			 const uint8_t *now, uint8_t *next, struct vhd_error *err)
+{
+	struct open_context ctx = { .path = path, .relink = true, .err = err };
+	struct vhd_open_options own = *options, copy;
+	int closed, ret;
+
+	own.flags &= ~(uint32_t)VHD_OPEN_READ_ONLY;
+	own.flags |= VHD_OPEN_NO_PARENT;
+	ret = vhd_image_open(&ctx, &own, &copy);
+	if (ret) {
+		vhd_image_free(ctx.image);
+		return ret;
+	}
+	vhd_random_id(next);
+	ctx.image->same_data = true;
+	if (ctx.image->layers[0].ops->link_both)
+		ret = ctx.image->layers[0].ops->link_both(ctx.image, now, next);
+	closed = vhd_close(ctx.image);
+	ret = ret ? ret : closed;
+	return ret ? vhd_fail(err, ret, "%s: cannot change the link to the parent", path) : 0;
 }
 
 int vhd_merge(const char *path, const struct vhd_task *task, struct vhd_error *err)
@@ -126,12 +155,15 @@ int vhd_merge(const char *path, const struct vhd_task *task, struct vhd_error *e
 	struct vhd_open_options options, own;
 	struct merge m = { .size = 0 };
 	struct vhd_task job;
+	uint8_t now[16], next[16];
 	char *parent = NULL;
 	int closed, ret = vhd_task_copy(&job, &options, task, err);
 
 	m.task = &job;
 	if (!ret)
-		ret = parent_find(path, &options, &parent, err);
+		ret = parent_find(path, &options, &parent, now, err);
+	if (!ret)
+		ret = child_prepare(path, &options, now, next, err);
 	own = options;
 	own.flags |= VHD_OPEN_NO_PARENT;
 	if (!ret)
@@ -142,8 +174,10 @@ int vhd_merge(const char *path, const struct vhd_task *task, struct vhd_error *e
 		options.format = m.child->layers[0].format;
 	if (!ret)
 		ret = vhd_open(parent, &options, &m.parent, err);
-	if (!ret)
+	if (!ret) {
+		m.parent->data_id = next;
 		ret = merge_into(&m, path, err);
+	}
 	closed = vhd_close(m.parent);
 	if (!ret && closed)
 		ret = vhd_fail(err, closed, "%s: cannot be closed", parent);

@@ -122,9 +122,8 @@ static int parent_check(const char *path, const struct rebase *r, struct vhd_err
 {
 	const struct vhd_layer *child = &r->image->layers[0], *parent = &r->parent->layers[0];
 
-	if (child->type != VHD_TYPE_DIFFERENCING || !child->ops->relink)
-		return vhd_fail(err, -ENOTSUP, "%s: only a differencing VHD has another parent",
-				path);
+	if (child->type != VHD_TYPE_DIFFERENCING)
+		return vhd_fail(err, -ENOTSUP, "%s: only a differencing image has a parent", path);
 	if (child->format != parent->format)
 		return vhd_fail(err, -EINVAL, "%s: its parent must be a %s image", path,
 				vhd_format_name(child->format));
@@ -165,7 +164,7 @@ static int relink(const char *path, const char *parent, struct vhd_image *image,
 	o.parent = parent;
 	ret = vhd_create_parent_find(&create, &o);
 	if (!ret)
-		ret = image->layers[0].ops->relink(image, &create.parent, err);
+		ret = image->layers[0].ops->relink(image, &create);
 	vhd_create_parent_free(&create);
 	return ret;
 }
@@ -177,6 +176,8 @@ static int image_rebase(const char *path, const char *parent, uint32_t flags, st
 
 	if (ret)
 		return ret;
+	/* Its own children need not know. */
+	r->image->same_data = !(flags & VHD_REBASE_UNSAFE);
 	if (!(flags & VHD_REBASE_UNSAFE)) {
 		ret = contents_keep(r);
 		if (ret)

@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-enum { FIXED_MAX = 4096 };
+#include "bytes.h"
+
+enum { FIRST_ROOM = 64 };
 
 static int space_compare(const void *a, const void *b)
 {
@@ -15,16 +17,11 @@ static int space_compare(const void *a, const void *b)
 
 int vhd_spaces_init(struct spaces *s, const struct vhd_layer *layer)
 {
-	size_t used = FIXED_MAX;
-
-	for (uint32_t i = 0; i < layer->blocks; i++)
-		used += atomic_load_explicit(&layer->map[i], memory_order_relaxed) != MAP_NONE;
-	*s = (struct spaces){ calloc(used, sizeof(*s->all)), 0, used };
-	if (!s->all)
-		return -ENOMEM;
+	*s = (struct spaces){ .failed = false };
 	layer->ops->spaces(layer, s);
-	qsort(s->all, s->count, sizeof(*s->all), space_compare);
-	return 0;
+	if (!s->failed)
+		qsort(s->all, s->count, sizeof(*s->all), space_compare);
+	return s->failed ? -ENOMEM : 0;
 }
 
 void vhd_spaces_fini(struct spaces *s)
@@ -34,6 +31,29 @@ void vhd_spaces_fini(struct spaces *s)
 
 void vhd_spaces_add(struct spaces *s, uint64_t start, uint64_t end, uint32_t block)
 {
-	if (s->count < s->room && start < end)
+	if (s->count == s->room) {
+		size_t room = s->room ? 2 * s->room : FIRST_ROOM;
+		struct space *all = realloc(s->all, room * sizeof(*all));
+
+		s->failed |= !all;
+		if (!all)
+			return;
+		s->all = all;
+		s->room = room;
+	}
+	if (start < end)
 		s->all[s->count++] = (struct space){ start, end, block };
+}
+
+int vhd_spaces_end(const struct vhd_layer *layer, uint64_t *end)
+{
+	struct spaces s;
+	int ret = vhd_spaces_init(&s, layer);
+
+	if (!ret)
+		*end = 0;
+	for (size_t i = 0; !ret && i < s.count; i++)
+		*end = max_u64(*end, s.all[i].end);
+	vhd_spaces_fini(&s);
+	return ret;
 }

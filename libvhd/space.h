@@ -15,13 +15,17 @@ struct space {
 struct spaces {
 	struct space *all; /* by start */
 	size_t count, room;
+	bool failed; /* there was no memory for one */
 };
 
 /* All spaces of a layer that has blocks. -ENOMEM. */
 int vhd_spaces_init(struct spaces *spaces, const struct vhd_layer *layer);
 void vhd_spaces_fini(struct spaces *spaces);
 
-/* For struct layer_ops' spaces(): there is room for all blocks and 4096 more. */
+/* Where the last of them ends; *@end stays as it is on failure. -ENOMEM. */
+int vhd_spaces_end(const struct vhd_layer *layer, uint64_t *end);
+
+/* For struct layer_ops' spaces(). */
 void vhd_spaces_add(struct spaces *spaces, uint64_t start, uint64_t end, uint32_t block);
 
 #endif

@@ -11,7 +11,7 @@
 #include "space.h"
 #include "vhd-dynamic.h"
 
-enum { DATA_ALIGN = 4096, TELL_MAX = 100 };
+enum { DATA_ALIGN = 4096 };
 
 static uint64_t slot_size(const struct dynamic *d)
 {
@@ -60,22 +60,24 @@ static void map_change(struct vhd_layer *layer, uint32_t block, uint64_t word)
 	atomic_store_explicit(&layer->map[block], word, memory_order_release);
 }
 
-void vhd_dynamic_release(struct vhd_image *image, uint32_t block)
+int vhd_dynamic_release(struct vhd_image *image, uint32_t block)
 {
 	struct vhd_layer *layer = &image->layers[0];
 
 	if (layer->bitmaps)
 		vhd_bitmap_drop(layer->bitmaps, block);
 	map_change(layer, block, MAP_NONE);
+	return 0;
 }
 
-void vhd_dynamic_moved(struct vhd_image *image, uint32_t block, uint64_t place)
+int vhd_dynamic_moved(struct vhd_image *image, uint32_t block, uint64_t place)
 {
 	struct vhd_layer *layer = &image->layers[0];
 	const struct dynamic *d = layer->state;
 
 	map_change(layer, block,
 		   (place + d->layout.bitmap_size) | (layer->bitmaps ? MAP_PART : MAP_DATA));
+	return 0;
 }
 
 /* The footer first gets its new place, then the file ends there: at any moment it has
@@ -84,18 +86,11 @@ int vhd_dynamic_cut(struct vhd_image *image)
 {
 	struct vhd_layer *layer = &image->layers[0];
 	struct dynamic *d = layer->state;
-	struct spaces s;
 	uint64_t size = 0;
-	int ret = vhd_spaces_init(&s, layer);
+	int ret = vhd_file_size(layer->file, &size);
 
 	if (!ret)
-		ret = vhd_file_size(layer->file, &size);
-	if (!ret) {
-		d->end = 0;
-		for (size_t i = 0; i < s.count; i++)
-			d->end = max_u64(d->end, s.all[i].end);
-	}
-	vhd_spaces_fini(&s);
+		ret = vhd_spaces_end(layer, &d->end);
 	if (ret || size == d->end + VHD_FOOTER_SIZE)
 		return ret;
 	ret = vhd_file_write(image, layer->file, d->footer, VHD_FOOTER_SIZE, d->end);
@@ -205,30 +200,12 @@ int vhd_dynamic_check(struct vhd_image *image, struct vhd_check *check)
 	return ret;
 }
 
-struct table_findings {
-	struct vhd_check *check;
-	uint64_t told;
-};
-
-static void entry_tell(void *opaque, const char *text)
-{
-	struct table_findings *f = opaque;
-
-	if (f->told++ < TELL_MAX)
-		vhd_check_found(f->check, VHD_FINDING_DAMAGE, text);
-	else
-		f->check->count[VHD_FINDING_DAMAGE]++;
-}
-
 void vhd_dynamic_check_table(const struct vhd_layer *layer, struct vhd_check *check)
 {
 	const struct dynamic *d = layer->state;
-	struct table_findings f = { check, 0 };
 	uint64_t *sorted = calloc(d->layout.blocks, sizeof(*sorted));
 
 	if (sorted)
-		vhd_bat_check_all(&d->layout, d->table, sorted, entry_tell, &f);
+		vhd_bat_check_all(&d->layout, d->table, sorted, vhd_check_entry, check);
 	free(sorted);
-	if (f.told == 0)
-		vhd_check_found(check, VHD_FINDING_DAMAGE, "the block table is damaged");
 }

@@ -36,12 +36,11 @@ void vhd_dynamic_spaces(const struct vhd_layer *layer, struct spaces *spaces);
 int vhd_dynamic_check(struct vhd_image *image, struct vhd_check *check);
 void vhd_dynamic_check_table(const struct vhd_layer *layer, struct vhd_check *check);
 uint64_t vhd_dynamic_fit(const struct vhd_layer *layer, uint64_t start, uint64_t end);
-void vhd_dynamic_release(struct vhd_image *image, uint32_t block);
-void vhd_dynamic_moved(struct vhd_image *image, uint32_t block, uint64_t place);
+int vhd_dynamic_release(struct vhd_image *image, uint32_t block);
+int vhd_dynamic_moved(struct vhd_image *image, uint32_t block, uint64_t place);
 int vhd_dynamic_cut(struct vhd_image *image);
 
 /* -- vhd-relink.c */
-int vhd_dynamic_relink(struct vhd_image *image, const struct create_parent *parent,
-		       struct vhd_error *err);
+int vhd_dynamic_relink(struct vhd_image *image, const struct create_context *create);
 
 #endif

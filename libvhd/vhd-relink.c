@@ -127,8 +127,7 @@ static int metadata_move(struct vhd_image *image, struct metadata *m,
 	return metadata_put(image, m);
 }
 
-int vhd_dynamic_relink(struct vhd_image *image, const struct create_parent *parent,
-		       struct vhd_error *err)
+int vhd_dynamic_relink(struct vhd_image *image, const struct create_context *create)
 {
 	struct vhd_layer *layer = &image->layers[0];
 	const struct dynamic *d = layer->state;
@@ -140,15 +139,15 @@ int vhd_dynamic_relink(struct vhd_image *image, const struct create_parent *pare
 	if (!ret)
 		ret = vhd_dynamic_cut(image);
 	end = round_up(d->end, VHD_SECTOR);
-	metadata_build(&m, d, parent, end, end + VHD_HEADER_SIZE);
+	metadata_build(&m, d, &create->parent, end, end + VHD_HEADER_SIZE);
 	if (m.length == 0)
-		return vhd_fail(err, -EINVAL,
+		return vhd_fail(create->err, -EINVAL,
 				"the parent's name is not UTF-8 of at most 256 characters");
 	if (!ret)
 		ret = metadata_put(image, &m);
 	if (!ret)
-		ret = metadata_move(image, &m, parent);
+		ret = metadata_move(image, &m, &create->parent);
 	if (!ret)
 		ret = vhd_dynamic_cut(image);
-	return ret ? vhd_fail(err, ret, "cannot change the link to the parent") : 0;
+	return ret ? vhd_fail(create->err, ret, "cannot change the link to the parent") : 0;
 }

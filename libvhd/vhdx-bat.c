@@ -61,22 +61,18 @@ static const char *owner_text(uint64_t owner, char *buf, size_t length)
 	return buf;
 }
 
-static int spaces_check(struct vhdx_space *spaces, size_t count, uint64_t *end,
-			struct vhd_error *err)
+/* Of the sorted spaces, the one at @i against the one before it. */
+static int space_check(const struct vhdx_space *spaces, size_t i, struct vhd_error *err)
 {
 	char a[40], b[40];
 
-	qsort(spaces, count, sizeof(*spaces), space_compare);
-	for (size_t i = 1; i < count; i++)
-		if (spaces[i].start < spaces[i - 1].end)
-			return vhd_fail(err, VHD_FAULT_BAT_OVERLAP,
-					"%s at %" PRIu64 " MiB lies over %s at %" PRIu64
-					" to %" PRIu64 " MiB",
-					owner_text(spaces[i].owner, a, sizeof(a)), spaces[i].start,
-					owner_text(spaces[i - 1].owner, b, sizeof(b)),
-					spaces[i - 1].start, spaces[i - 1].end);
-	*end = spaces[count - 1].end * VHDX_MIB;
-	return 0;
+	if (spaces[i].start >= spaces[i - 1].end)
+		return 0;
+	return vhd_fail(err, VHD_FAULT_BAT_OVERLAP,
+			"%s at %" PRIu64 " MiB lies over %s at %" PRIu64 " to %" PRIu64 " MiB",
+			owner_text(spaces[i].owner, a, sizeof(a)), spaces[i].start,
+			owner_text(spaces[i - 1].owner, b, sizeof(b)), spaces[i - 1].start,
+			spaces[i - 1].end);
 }
 
 /* 2.5.1.1: a chunk with a partly present block has its bitmap. */
@@ -92,29 +88,64 @@ static int chunk_check(const struct vhdx_disk *d, const uint64_t *table, uint64_
 	return entry_fail(index, entry, "a sector bitmap for a partly present block", err);
 }
 
+/* One entry by itself; if it owns space, that is put into *@space. */
+static int entry_check(const struct vhdx_disk *d, const uint64_t *table, uint64_t index,
+		       uint64_t file_size, struct vhdx_space *space, bool *owns,
+		       struct vhd_error *err)
+{
+	uint64_t entry = le64toh(table[index]);
+	uint64_t offset = round_down(entry, VHDX_MIB);
+	uint64_t size = entry_is_bitmap(d, index) ? VHDX_BITMAP_SIZE : d->block_size;
+	int ret;
+
+	*owns = false;
+	ret = entry_check_state(d, index, entry, owns, err);
+	if (!ret)
+		ret = chunk_check(d, table, index, err);
+	*owns &= !ret;
+	if (!*owns)
+		return ret;
+	*space = (struct vhdx_space){ offset / VHDX_MIB, (offset + size) / VHDX_MIB, index };
+	if (offset >= VHDX_MIB && offset <= file_size && file_size - offset >= size)
+		return 0;
+	*owns = false;
+	return vhd_fail(err, VHD_FAULT_BAT_ENTRY,
+			"table: entry %" PRIu64 " has %" PRIu64 " bytes at %" PRIu64
+			", expected them behind the first MiB and before %" PRIu64,
+			index, size, offset, file_size);
+}
+
 int vhdx_bat_check(const struct vhdx_disk *d, const uint64_t *table, uint64_t file_size,
 		   struct vhdx_space *spaces, size_t count, uint64_t *end, struct vhd_error *err)
 {
-	for (uint64_t i = 0; i < d->entries; i++) {
-		uint64_t entry = le64toh(table[i]);
-		uint64_t offset = round_down(entry, VHDX_MIB);
-		uint64_t size = entry_is_bitmap(d, i) ? VHDX_BITMAP_SIZE : d->block_size;
-		bool owns = false;
-		int ret = entry_check_state(d, i, entry, &owns, err);
+	bool owns;
+	int ret = 0;
 
-		if (!ret)
-			ret = chunk_check(d, table, i, err);
-		if (ret)
-			return ret;
-		if (!owns)
-			continue;
-		if (offset < VHDX_MIB || offset > file_size || file_size - offset < size)
-			return vhd_fail(err, VHD_FAULT_BAT_ENTRY,
-					"table: entry %" PRIu64 " has %" PRIu64 " bytes at %" PRIu64
-					", expected them behind the first MiB and before %" PRIu64,
-					i, size, offset, file_size);
-		spaces[count++] = (struct vhdx_space){ offset / VHDX_MIB,
-						       (offset + size) / VHDX_MIB, i };
+	for (uint64_t i = 0; !ret && i < d->entries; i++) {
+		ret = entry_check(d, table, i, file_size, &spaces[count], &owns, err);
+		count += owns;
 	}
-	return spaces_check(spaces, count, end, err);
+	qsort(spaces, count, sizeof(*spaces), space_compare);
+	for (size_t i = 1; !ret && i < count; i++)
+		ret = space_check(spaces, i, err);
+	*end = spaces[count - 1].end * VHDX_MIB;
+	return ret;
+}
+
+void vhdx_bat_check_all(const struct vhdx_disk *d, const uint64_t *table, uint64_t file_size,
+			struct vhdx_space *spaces, size_t count,
+			void (*found)(void *opaque, const char *text), void *opaque)
+{
+	struct vhd_error err;
+	bool owns;
+
+	for (uint64_t i = 0; i < d->entries; i++) {
+		if (entry_check(d, table, i, file_size, &spaces[count], &owns, &err))
+			found(opaque, err.text);
+		count += owns;
+	}
+	qsort(spaces, count, sizeof(*spaces), space_compare);
+	for (size_t i = 1; i < count; i++)
+		if (space_check(spaces, i, &err))
+			found(opaque, err.text);
 }

@@ -147,6 +147,11 @@ struct vhdx_space {
 int vhdx_bat_check(const struct vhdx_disk *disk, const uint64_t *table, uint64_t file_size,
 		   struct vhdx_space *spaces, size_t count, uint64_t *end, struct vhd_error *err);
 
+/* The same to its end: @found gets the text of each entry that is wrong. */
+void vhdx_bat_check_all(const struct vhdx_disk *disk, const uint64_t *table, uint64_t file_size,
+			struct vhdx_space *spaces, size_t count,
+			void (*found)(void *opaque, const char *text), void *opaque);
+
 /* 2.3: the log's ring, wholly in memory. */
 struct vhdx_log {
 	const uint8_t *ring;

@@ -16,6 +16,7 @@ enum {
 	LOCATOR_KEYS = 256,
 	VALUE_MAX = 8192,
 	OWN_KEYS = 3,
+	LINKS = 2,
 };
 
 /* b04aefb7-d19e-4a81-b789-25b8e9445913 */
@@ -125,4 +126,67 @@ int vhdx_locator_build(const struct create_context *create, uint8_t **bytes, uin
 	if (ret)
 		free(l.bytes);
 	return ret;
+}
+
+/* -- Changing one ------------------------------------------------------------------- */
+
+static const char *const link_keys[LINKS] = { "parent_linkage", "parent_linkage2" };
+
+static bool is_link(const uint8_t *key, uint16_t size)
+{
+	char *name = vhd_utf16_decode(key, size, UTF16_LE);
+	bool link = false;
+
+	for (int i = 0; name && i < LINKS; i++)
+		link |= strcmp(name, link_keys[i]) == 0;
+	free(name);
+	return link;
+}
+
+/* All other keys of the old locator, as they stand there. */
+static void others_copy(struct locator *l, const uint8_t *old)
+{
+	for (uint32_t i = 0; i < get_le16(old + 18); i++) {
+		const uint8_t *from = old + LOCATOR_HEADER + i * LOCATOR_ENTRY;
+		uint16_t key = get_le16(from + 8), value = get_le16(from + 10);
+		uint8_t *entry = l->bytes + LOCATOR_HEADER + l->count * LOCATOR_ENTRY;
+
+		if (is_link(old + get_le32(from), key))
+			continue;
+		memcpy(l->bytes + l->used, old + get_le32(from), key);
+		memcpy(l->bytes + l->used + key, old + get_le32(from + 4), value);
+		put_le32(entry, l->used);
+		put_le32(entry + 4, l->used + key);
+		memcpy(entry + 8, from + 8, 4);
+		l->used += (uint32_t)key + value;
+		l->count++;
+	}
+}
+
+int vhdx_locator_link(const uint8_t *old, const uint8_t *now, const uint8_t *next,
+		      uint8_t **bytes, uint32_t *length)
+{
+	const uint8_t *const ids[LINKS] = { now, next };
+	uint32_t room = get_le16(old + 18) + LINKS;
+	struct locator l = { .used = LOCATOR_HEADER + room * LOCATOR_ENTRY };
+
+	/* The old one was checked when it was opened; keys may share their bytes, though. */
+	l.bytes = calloc(1, l.used + (size_t)room * 2 * UINT16_MAX);
+	if (!l.bytes)
+		return -ENOMEM;
+	for (int i = 0; i < LINKS; i++) {
+		uint8_t guid[16], value[2 * VHDX_GUID_TEXT];
+		char text[VHDX_GUID_TEXT];
+
+		vhdx_guid_swap(guid, ids[i]);
+		vhdx_guid_print(guid, text);
+		key_add(&l, link_keys[i], value,
+			vhd_utf16_encode(text, value, sizeof(value), UTF16_LE));
+	}
+	others_copy(&l, old);
+	memcpy(l.bytes, locator_type, sizeof(locator_type));
+	put_le16(l.bytes + 18, (uint16_t)l.count);
+	*bytes = l.bytes;
+	*length = l.used;
+	return 0;
 }

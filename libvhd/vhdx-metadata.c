@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bytes.h"
+#include "check.h"
 #include "vhdx.h"
 
 static int regions_load(const struct open_context *ctx, struct vhd_layer *layer)
@@ -234,6 +235,18 @@ static int table_check(const struct open_context *ctx, struct vhdx *x)
 	ret = vhdx_bat_check(&x->disk, x->table, x->file_size, spaces, count, &x->end, ctx->err);
 	free(spaces);
 	return ret;
+}
+
+void vhdx_check_table(const struct vhd_layer *layer, struct vhd_check *check)
+{
+	const struct vhdx *x = layer->state;
+	size_t count;
+	struct vhdx_space *spaces = spaces_new(x, &count);
+
+	if (spaces)
+		vhdx_bat_check_all(&x->disk, x->table, x->file_size, spaces, count,
+				   vhd_check_entry, check);
+	free(spaces);
 }
 
 int vhdx_table_load(const struct open_context *ctx, struct vhd_layer *layer)

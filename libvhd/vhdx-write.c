@@ -30,7 +30,10 @@ static int vhdx_begin(struct vhd_image *image)
 		ret = vhd_file_truncate(image, layer->file, x->end);
 	x->file_size = x->log.flushed_size = x->end;
 	vhd_random_id(x->header.file_write);
-	vhd_random_id(layer->data_id);
+	if (!image->same_data)
+		vhd_random_id(layer->data_id);
+	if (image->data_id)
+		memcpy(layer->data_id, image->data_id, sizeof(layer->data_id));
 	vhdx_guid_swap(x->header.data_write, layer->data_id);
 	vhd_random_id(x->header.log_guid);
 	if (!ret)
@@ -43,7 +46,7 @@ static int vhdx_begin(struct vhd_image *image)
 }
 
 /* All is flushed: nothing of the log is needed once the pages at home are durable. */
-static int vhdx_end(struct vhd_image *image)
+int vhdx_end(struct vhd_image *image)
 {
 	struct vhd_layer *layer = &image->layers[0];
 	struct vhdx *x = layer->state;
@@ -208,6 +211,16 @@ const struct layer_ops vhdx_ops = {
 	.finish = vhdx_finish,
 	.end = vhdx_end,
 	.free = vhdx_free,
+	.spaces = vhdx_spaces,
+	.check = vhdx_check,
+	.check_table = vhdx_check_table,
+	.repair = vhdx_repair,
+	.fit = vhdx_fit,
+	.release = vhdx_release,
+	.moved = vhdx_moved,
+	.cut = vhdx_cut,
+	.relink = vhdx_relink,
+	.link_both = vhdx_link_both,
 };
 
 int vhdx_write_init(const struct open_context *ctx, struct vhd_layer *layer)

@@ -111,6 +111,26 @@ extern const struct layer_ops vhdx_ops;
 /* What an image opened for writing needs besides. 0, -errno or enum vhd_fault. */
 int vhdx_write_init(const struct open_context *ctx, struct vhd_layer *layer);
 
+/* struct layer_ops' end. */
+int vhdx_end(struct vhd_image *image);
+
+/* -- vhdx-blocks.c: of struct layer_ops --------------------------------------------- */
+
+void vhdx_spaces(const struct vhd_layer *layer, struct spaces *spaces);
+int vhdx_check(struct vhd_image *image, struct vhd_check *check);
+void vhdx_check_table(const struct vhd_layer *layer, struct vhd_check *check);
+int vhdx_repair(struct vhd_image *image);
+uint64_t vhdx_fit(const struct vhd_layer *layer, uint64_t start, uint64_t end);
+int vhdx_release(struct vhd_image *image, uint32_t block);
+int vhdx_moved(struct vhd_image *image, uint32_t block, uint64_t place);
+int vhdx_cut(struct vhd_image *image);
+
+/* -- vhdx-relink.c ------------------------------------------------------------------ */
+
+/* struct layer_ops' relink and link_both. */
+int vhdx_relink(struct vhd_image *image, const struct create_context *create);
+int vhdx_link_both(struct vhd_image *image, const uint8_t *now, const uint8_t *next);
+
 /* -- vhdx-metadata.c ------------------------------------------------------------ */
 
 /* Region tables, metadata items, and what they say of the disk. */
@@ -139,5 +159,10 @@ void vhdx_guid_print(const uint8_t *guid, char *text);
 
 /* Makes a locator of @create's parent: *@bytes of *@length for free(). -errno. */
 int vhdx_locator_build(const struct create_context *create, uint8_t **bytes, uint32_t *length);
+
+/* The locator at @old, found good before, with two ids (as in struct vhd_layer) of the
+ * parent's contents in place of those it has: *@bytes for free(). -ENOMEM. */
+int vhdx_locator_link(const uint8_t *old, const uint8_t *now, const uint8_t *next,
+		      uint8_t **bytes, uint32_t *length);
 
 #endif

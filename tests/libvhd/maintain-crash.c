@@ -67,8 +67,8 @@ static struct bytes base[FILES], crashed[FILES];
 
 static void fail(const struct test *t, const char *what, int point)
 {
-	printf("seed %u (%s): %s at point %d of %d; images left in %s\n", t->seed,
-	       job_names[t->job], what, point, t->log_count, t->dir.dir);
+	printf("seed %u (%s %s): %s at point %d of %d; images left in %s\n", t->seed,
+	       vhd_format_name(t->format), job_names[t->job], what, point, t->log_count, t->dir.dir);
 	exit(1);
 }
 
@@ -435,7 +435,7 @@ int main(int argc, char **argv)
 {
 	const char *points = getenv("VHD_MAINTAIN_CRASH_POINTS");
 	unsigned seed = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
-	long want = argc > 2 ? atol(argv[2]) : points ? atol(points) : 4000;
+	long want = argc > 2 ? atol(argv[2]) : points ? atol(points) : 3000;
 	long have = 0;
 	unsigned first = seed;
 
@@ -443,7 +443,8 @@ int main(int argc, char **argv)
 	if (access("/dev/shm", W_OK) == 0)
 		setenv("TMPDIR", "/dev/shm", 0);
 	for (; have < want; seed++)
-		have += test_run(seed, seed % JOBS, VHD_FORMAT_VHD);
+		have += test_run(seed, seed % JOBS,
+				 seed / JOBS % 2 ? VHD_FORMAT_VHDX : VHD_FORMAT_VHD);
 	printf("%ld crash points, seeds %u to %u\n", have, first, seed - 1);
 	return 0;
 }
