@@ -215,6 +215,7 @@ void vmbus_server_shutdown(struct vmbus_server *server)
 void vmbus_server_get_stats(const struct vmbus_server *server, struct vmbus_server_stats *stats)
 {
 	const struct vmbus_channel *ch;
+	const struct vmbus_gpadl *gpadl;
 
 	memset(stats, 0, sizeof(*stats));
 	stats->version = server->version;
@@ -226,6 +227,9 @@ void vmbus_server_get_stats(const struct vmbus_server *server, struct vmbus_serv
 	stats->gpadls = server->gpadl_count;
 	stats->gpadl_pages = server->gpadl_pages;
 	stats->messages_waiting = server->queue_count;
+	stats->closing_channels = server->closing;
+	TAILQ_FOREACH(gpadl, &server->ending, ending_link)
+		stats->ending_gpadls++;
 	stats->messages_in = server->messages_in;
 	stats->messages_out = server->messages_out;
 	stats->contacts = server->contacts;

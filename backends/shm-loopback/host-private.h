@@ -66,7 +66,8 @@ struct vmbus_shm_peer {
 	enum shm_peer_state state;
 	uint32_t refs; /* of what will call back: watches, the memory */
 	struct vmbus_watch watch;
-	struct vmbus_timer hello; /* it must say hello until then */
+	struct vmbus_timer late; /* until then it must say hello; once closing, its devices stop */
+	uint64_t closing_ns;     /* before the log is told again */
 	uint32_t pid;
 	const char *reason; /* why it is closed */
 

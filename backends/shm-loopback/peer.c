@@ -19,6 +19,7 @@
 #include "host-private.h"
 
 #define HELLO_NS 5000000000u
+#define CLOSING_NS 2000000000u
 #define MESSAGES_A_TIME 32 /* then the loop's other work has its turn */
 
 union request {
@@ -75,6 +76,7 @@ static void peer_finish(struct vmbus_shm_peer *peer)
 {
 	struct vmbus_shm_host *host = peer->host;
 
+	vmbus_loop_timer_cancel(host->config.loop, &peer->late);
 	if (peer->server)
 		host->config.ops->disconnected(host->config.opaque, peer, peer->user, peer->reason);
 	vmbus_server_free(peer->server);
@@ -101,6 +103,21 @@ static void peer_poll(struct vmbus_task *task)
 		peer_reap(peer);
 }
 
+/* Its devices' I/O still has its memory: nothing but its end can end that. A person should
+ * know what is waited for. */
+static void peer_lingers(struct vmbus_timer *timer)
+{
+	struct vmbus_shm_peer *peer =
+		(struct vmbus_shm_peer *)((char *)timer - offsetof(struct vmbus_shm_peer, late));
+	struct vmbus_server_stats stats;
+
+	vmbus_server_get_stats(peer->server, &stats);
+	vmbus_shm_host_log(peer->host, "guest %u: its devices have not stopped: %u channels, %u GPADLs in use",
+			   peer->pid, stats.closing_channels, stats.ending_gpadls);
+	peer->closing_ns *= 2;
+	vmbus_loop_timer(peer->host->config.loop, timer, peer->closing_ns);
+}
+
 static void socket_close(struct vmbus_watch *watch)
 {
 	struct vmbus_shm_peer *peer =
@@ -120,7 +137,7 @@ void vmbus_shm_peer_close(struct vmbus_shm_peer *peer, const char *reason)
 	peer->state = SHM_PEER_CLOSING;
 	peer->host->connected--;
 	vmbus_shm_host_log(peer->host, "guest %u is gone: %s", peer->pid, reason);
-	vmbus_loop_timer_cancel(peer->host->config.loop, &peer->hello);
+	vmbus_loop_timer_cancel(peer->host->config.loop, &peer->late);
 	snprintf(bye.text, sizeof(bye.text), "%s", reason);
 	(void)vmbus_shm_send(peer->watch.fd, &bye, sizeof(bye), NULL, 0);
 	vmbus_loop_unwatch(peer->host->config.loop, &peer->watch, socket_close);
@@ -128,6 +145,9 @@ void vmbus_shm_peer_close(struct vmbus_shm_peer *peer, const char *reason)
 		peer_finish(peer);
 		return;
 	}
+	peer->late.fire = peer_lingers;
+	peer->closing_ns = CLOSING_NS;
+	vmbus_loop_timer(peer->host->config.loop, &peer->late, peer->closing_ns);
 	vmbus_server_shutdown(peer->server);
 	vmbus_shm_server_ops.wake(peer); /* it may have nothing to wait for */
 }
@@ -135,7 +155,7 @@ void vmbus_shm_peer_close(struct vmbus_shm_peer *peer, const char *reason)
 static void peer_late(struct vmbus_timer *timer)
 {
 	struct vmbus_shm_peer *peer =
-		(struct vmbus_shm_peer *)((char *)timer - offsetof(struct vmbus_shm_peer, hello));
+		(struct vmbus_shm_peer *)((char *)timer - offsetof(struct vmbus_shm_peer, late));
 
 	vmbus_shm_peer_close(peer, "it did not say hello");
 }
@@ -277,7 +297,7 @@ static void hello_handle(struct vmbus_shm_peer *peer, const union request *reque
 		return;
 	}
 	peer->state = SHM_PEER_CONNECTED;
-	vmbus_loop_timer_cancel(peer->host->config.loop, &peer->hello);
+	vmbus_loop_timer_cancel(peer->host->config.loop, &peer->late);
 	vmbus_shm_host_log(peer->host, "guest %u connected: %u processors, %llu MiB", peer->pid,
 			   peer->vp_count, (unsigned long long)peer->memory_size >> 20);
 	status_send(peer, &request->header, 0, -1, "");
@@ -419,7 +439,7 @@ int vmbus_shm_peer_new(struct vmbus_shm_host *host, int fd)
 		peer->host = host;
 		peer->pid = (uint32_t)cred.pid;
 		peer->poll.fn = peer_poll;
-		peer->hello.fire = peer_late;
+		peer->late.fire = peer_late;
 		peer->watch = (struct vmbus_watch){.ready = request_waits, .fd = fd, .events = POLLIN};
 		r = vmbus_loop_watch(host->config.loop, &peer->watch);
 	}
@@ -433,7 +453,7 @@ int vmbus_shm_peer_new(struct vmbus_shm_host *host, int fd)
 	LIST_INSERT_HEAD(&host->peers, peer, link);
 	host->peer_count++;
 	host->connected++;
-	vmbus_loop_timer(host->config.loop, &peer->hello, HELLO_NS);
+	vmbus_loop_timer(host->config.loop, &peer->late, HELLO_NS);
 	return 0;
 }
 

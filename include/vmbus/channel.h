@@ -50,12 +50,17 @@ struct vmbus_channel_ops {
 	 * waiting; -EBUSY if more is waiting that cannot be taken until a request
 	 * has finished or the guest has made room (vmbus_tx_wait_space()): the
 	 * channel then sleeps although its ring is not empty; or a fault, which
-	 * stops this channel alone. Any other error stops it too. Serving
-	 * thread. */
+	 * stops this channel alone. Any other error stops it too. Old guests do not
+	 * tell when they have made room (vmbus_rx_peer_frees()): for those the device
+	 * rings the doorbell from a timer, say every millisecond. Serving thread. */
 	int (*service)(void *device, struct vmbus_channel *channel, unsigned int budget);
 
 	/* Take no more packets. Returns 0 once no I/O on guest memory is in
-	 * flight, else -EINPROGRESS: it is called again. Serving thread. */
+	 * flight, else -EINPROGRESS: it is called again. It must end: until it does,
+	 * the guest waits for its UNLOAD_COMPLETE, VERSION_RESPONSE or
+	 * GPADL_TORNDOWN, and a reset or shutdown for its end, as memory that I/O
+	 * still writes cannot be given back. The server has no clock; see
+	 * vmbus_server_stats.closing_channels. Serving thread. */
 	int (*stop)(void *device, struct vmbus_channel *channel);
 
 	/* Closed: free what open() allocated. Called once for each open() that
@@ -63,7 +68,7 @@ struct vmbus_channel_ops {
 	void (*closed)(void *device, struct vmbus_channel *channel);
 
 	/* The guest tears down a GPADL that the device holds a reference on:
-	 * let go of it soon. May be NULL. Server's thread. */
+	 * let go of it soon (as with stop(): vmbus_server_stats.ending_gpadls). May be NULL. Server's thread. */
 	void (*gpadl_teardown)(void *device, struct vmbus_channel *channel, uint32_t gpadl);
 
 	/* The last message about this channel and its sub-channels is over: the

@@ -54,7 +54,8 @@ VMBUS_API struct vmbus_mem *vmbus_mem_new(void);
 VMBUS_API struct vmbus_mem *vmbus_mem_ref(struct vmbus_mem *mem);
 VMBUS_API void vmbus_mem_unref(struct vmbus_mem *mem);
 
-/* Adds a region. The fd is duplicated. Returns 0; -EINVAL (not page aligned,
+/* Adds a region. The fd is duplicated. A server on this memory must be told, here and
+ * after a removal: vmbus_server_memory_changed() (backends/kvm does it). Returns 0; -EINVAL (not page aligned,
  * empty, past 2^52, no host address); -EEXIST (overlaps a region); -ENOSPC (more
  * than 64 regions); -ENOMEM; or the errno of dup(). */
 VMBUS_API int vmbus_mem_add(struct vmbus_mem *mem, const struct vmbus_region *region) VMBUS_MUST_CHECK;
@@ -62,7 +63,8 @@ VMBUS_API int vmbus_mem_add(struct vmbus_mem *mem, const struct vmbus_region *re
 /* Removes the region that starts at @gpa: from here on nobody finds it. @done
  * (may be NULL) is called once, from the thread that lets go of the last view
  * of the old layout (this one, if there is none): then the memory may be
- * unmapped. Returns 0; -ENOENT; -EBUSY (a GPADL that the guest still holds lies in
+ * unmapped. An open channel holds its view while it sleeps: without
+ * vmbus_server_memory_changed() that may be for ever. Returns 0; -ENOENT; -EBUSY (a GPADL that the guest still holds lies in
  * it: the guest must close first); -ENOMEM. */
 VMBUS_API int vmbus_mem_remove(struct vmbus_mem *mem, uint64_t gpa, void (*done)(void *opaque),
 			       void *opaque) VMBUS_MUST_CHECK;

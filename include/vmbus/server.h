@@ -113,7 +113,8 @@ VMBUS_API void vmbus_server_slot_free(struct vmbus_server *server);
 VMBUS_API void vmbus_server_poll(struct vmbus_server *server);
 
 /* Regions were added to or removed from guest memory: has every open channel
- * served once, so that idle ones let go of the old layout. */
+ * served once, so that idle ones let go of the old layout. To be called after each
+ * vmbus_mem_add() and vmbus_mem_remove(), or the removed memory stays in use. */
 VMBUS_API void vmbus_server_memory_changed(struct vmbus_server *server);
 
 /* The VM was reset: every channel is closed and every message dropped without a
@@ -154,6 +155,10 @@ struct vmbus_server_stats {
 	uint32_t version; /* negotiated; 0 while disconnected */
 	uint32_t features;
 	uint32_t channels, open_channels, gpadls, gpadl_pages, messages_waiting;
+	/* What holds up an answer, a reset or a shutdown: channels whose devices were asked
+	 * to stop and have not, GPADLs that are torn down and still in use (a closing
+	 * channel's rings among them). */
+	uint32_t closing_channels, ending_gpadls;
 	uint64_t messages_in, messages_out, contacts, unloads;
 	uint64_t faults[VMBUS_FAULT_COUNT];
 };

@@ -68,7 +68,8 @@ struct vsp_block_ops {
 	void (*queue_free)(void *queue); /* nothing in flight */
 
 	/* Returns 0 or -errno when finished, or -EINPROGRESS. @request stays the
-	 * caller's and lives until it is finished. */
+	 * caller's and lives until it is finished. Each must end: one that does not
+	 * holds up the channel's close, and so the guest's unload and the VM's reset. */
 	int (*submit)(void *queue, struct vsp_block_request *request);
 
 	void (*close)(void *disk); /* no queue left. Any thread */

@@ -248,6 +248,7 @@ Test(connection, an_interrupt_page_is_pinned)
 
 Test(connection, unload_waits_for_a_busy_device)
 {
+	struct vmbus_server_stats stats;
 	uint32_t id;
 
 	start();
@@ -257,12 +258,16 @@ Test(connection, unload_waits_for_a_busy_device)
 	mock_run(&m);
 	mock_expect_none(&m);
 	cr_expect_gt(device.stops, 0);
+	vmbus_server_get_stats(m.server, &stats);
+	cr_expect_eq(stats.closing_channels, 1, "the VMM can see what holds it up");
 	cr_expect_eq(vmbus_channel_id(device.channel), id, "the device may still ask");
 	cr_expect_eq(mock_channel(&m, VMBUS_MSG_CLOSE_CHANNEL, id), VMBUS_FAULT_WRONG_STATE);
 	device.stop_result = 0;
 	mock_run(&m);
 	mock_expect(&m, VMBUS_MSG_UNLOAD_COMPLETE);
 	cr_expect_eq(device.closes, 1);
+	vmbus_server_get_stats(m.server, &stats);
+	cr_expect_eq(stats.closing_channels, 0);
 	cr_expect_eq(vmbus_channel_id(device.channel), 0);
 	cr_expect_eq(mock_simple(&m, VMBUS_MSG_UNLOAD), VMBUS_FAULT_WRONG_STATE);
 	mock_check_settled(&m);
@@ -271,6 +276,8 @@ Test(connection, unload_waits_for_a_busy_device)
 
 Test(connection, unload_waits_for_a_gpadl_that_a_device_holds)
 {
+	struct vmbus_server_stats stats;
+
 	start();
 	mock_open_first(&m, VMBUS_V5_3);
 	device.held = vmbus_channel_gpadl(device.channel, 1);
@@ -280,9 +287,13 @@ Test(connection, unload_waits_for_a_gpadl_that_a_device_holds)
 	cr_expect_eq(device.closes, 1);
 	cr_expect_eq(device.teardowns, 1);
 	mock_expect_none(&m);
+	vmbus_server_get_stats(m.server, &stats);
+	cr_expect_eq(stats.ending_gpadls, 1, "the VMM can see what holds it up");
 	vmbus_gpadl_unref(device.held);
 	mock_run(&m);
 	mock_expect(&m, VMBUS_MSG_UNLOAD_COMPLETE);
+	vmbus_server_get_stats(m.server, &stats);
+	cr_expect_eq(stats.ending_gpadls, 0);
 	mock_fini(&m);
 }
 

@@ -41,20 +41,39 @@ static void life_is_complete(uint32_t host_spin, uint32_t guest_spin)
 	CHECK(stat(socket_path(), &st) != 0 && errno == ENOENT);
 }
 
-static int *opened; /* guests that have got as far as that, all processes together */
+/* Steps that the guests have taken, all processes together: connected, open, then each
+ * PACKETS_A_STEP. */
+static int *steps, *opened; /* @opened: the guests that have come that far */
+#define PACKETS_A_STEP 64u
+
+static void step_take(void)
+{
+	__atomic_fetch_add(steps, 1, __ATOMIC_SEQ_CST);
+}
+
+static void reach_wait(const int *counter, int count)
+{
+	while (__atomic_load_n(counter, __ATOMIC_SEQ_CST) < count)
+		usleep(100);
+}
 
 static pid_t guest_fork(uint64_t count, unsigned int depth)
 {
 	struct echo_guest guest;
+	uint64_t n;
 	pid_t pid = fork();
 
 	CHECK(pid >= 0);
 	if (pid)
 		return pid;
 	CHECK(echo_guest_connect(&guest, socket_path(), 50) == 0);
+	step_take();
 	CHECK(echo_guest_open(&guest) == 0);
 	__atomic_fetch_add(opened, 1, __ATOMIC_SEQ_CST);
-	CHECK(echo_guest_run(&guest, count, depth) == 0);
+	for (step_take(); count > 0; step_take(), count -= n) {
+		n = count < PACKETS_A_STEP ? count : PACKETS_A_STEP;
+		CHECK(echo_guest_run(&guest, n, depth) == 0);
+	}
 	CHECK(guest.wrong == 0);
 	_exit(0);
 }
@@ -67,8 +86,7 @@ static void several_guests_are_served_at_once(void)
 
 	for (int i = 0; i < 4; i++)
 		guests[i] = guest_fork(UINT64_MAX / 2, 8);
-	while (__atomic_load_n(opened, __ATOMIC_SEQ_CST) < 4)
-		usleep(1000);
+	reach_wait(opened, 4);
 	CHECK(echo_guest_connect(&fifth, socket_path(), 0) == -EPROTO); /* no room */
 	for (int i = 0; i < 4; i++) {
 		CHECK(waitpid(guests[i], &status, WNOHANG) == 0);
@@ -90,15 +108,30 @@ static void killed_guests_cost_the_host_nothing(void)
 	int status;
 
 	for (int i = 0; i < 100; i++) {
-		pid_t guest = guest_fork(UINT64_MAX / 2, 16);
+		pid_t guest;
 
-		usleep((useconds_t)(rand_r(&seed) % 8000));
+		*steps = 0;
+		guest = guest_fork(UINT64_MAX / 2, 16);
+		reach_wait(steps, i % 10);
+		usleep((useconds_t)(rand_r(&seed) % 500)); /* and anywhere in the next one */
 		kill(guest, SIGKILL);
 		CHECK(waitpid(guest, &status, 0) == guest);
 		CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 	}
 	CHECK(waitpid(guest_fork(1000, 16), &status, 0) > 0 && status == 0);
 	CHECK(waitpid(host, &status, WNOHANG) == 0);
+	CHECK(test_host_stop(host) == 0);
+}
+
+/* Its memory cannot be given back, so all that can be done is to say who keeps it. The
+ * device of this test stops when it has been said. */
+static void a_device_that_does_not_stop_is_told_of(void)
+{
+	pid_t host = test_host_start(&stuck_device, 50, 1), guest;
+	int status;
+
+	guest = guest_fork(1, 1);
+	CHECK(waitpid(guest, &status, 0) == guest && status == 0);
 	CHECK(test_host_stop(host) == 0);
 }
 
@@ -188,12 +221,14 @@ static void a_path_in_use_is_left_alone(void)
 int main(void)
 {
 	alarm(120);
-	opened = mmap(NULL, sizeof(*opened), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	CHECK(opened != MAP_FAILED);
+	steps = mmap(NULL, 2 * sizeof(*steps), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	CHECK(steps != MAP_FAILED);
+	opened = steps + 1;
 	life_is_complete(50, 50);
 	life_is_complete(0, 0);
 	several_guests_are_served_at_once();
 	killed_guests_cost_the_host_nothing();
+	a_device_that_does_not_stop_is_told_of();
 	a_killed_host_is_noticed(50);
 	a_killed_host_is_noticed(0);
 	a_host_that_stops_tells_its_guests();

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "echo.h"
 
@@ -56,10 +57,12 @@ static int device_service(void *opaque, struct vmbus_channel *channel, unsigned 
 	return -EAGAIN;
 }
 
+static struct vmbus_channel *stuck; /* does not stop */
+
 static int device_stop(void *opaque, struct vmbus_channel *channel)
 {
-	(void)opaque, (void)channel;
-	return 0;
+	(void)opaque;
+	return channel == stuck ? -EINPROGRESS : 0;
 }
 
 static void device_closed(void *opaque, struct vmbus_channel *channel)
@@ -113,6 +116,31 @@ static void echo_disconnected(void *opaque, struct vmbus_shm_peer *peer, void *u
 	CHECK(!((struct echo_device *)user)->open);
 }
 
+static void channel_stick(struct vmbus_channel *channel, void *arg)
+{
+	(void)arg;
+	stuck = channel;
+}
+
+static int stuck_connected(void *opaque, struct vmbus_shm_peer *peer, void **user)
+{
+	int r = echo_connected(opaque, peer, user);
+
+	vmbus_server_each_channel(vmbus_shm_peer_server(peer), channel_stick, NULL);
+	return r;
+}
+
+/* The rings are a GPADL. */
+static void stuck_log(const char *line)
+{
+	uint64_t one = 1;
+
+	if (!strstr(line, "have not stopped: 1 channels, 1 GPADLs in use"))
+		return;
+	CHECK(write(vmbus_channel_doorbell(stuck), &one, sizeof(one)) == (ssize_t)sizeof(one));
+	stuck = NULL;
+}
+
 static void echo_end(void)
 {
 	CHECK(devices == 0);
@@ -122,6 +150,13 @@ const struct test_device echo_device = {
 	.connected = echo_connected,
 	.disconnected = echo_disconnected,
 	.end = echo_end,
+};
+
+const struct test_device stuck_device = {
+	.connected = stuck_connected,
+	.disconnected = echo_disconnected,
+	.end = echo_end,
+	.log = stuck_log,
 };
 
 /* -- Guest ---------------------------------------------------------------- */

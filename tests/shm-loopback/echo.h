@@ -6,6 +6,8 @@
 #include "test-host.h"
 
 extern const struct test_device echo_device;
+/* The same, but it does not stop before the host's log has said so. */
+extern const struct test_device stuck_device;
 
 #define RING_PAGES 9 /* of each ring, its control page included */
 

@@ -50,7 +50,10 @@ static struct vmbus_shm_host *host;
 
 static void host_log(void *opaque, const char *line)
 {
-	(void)opaque;
+	const struct test_device *device = opaque;
+
+	if (device->log)
+		device->log(line);
 	if (getenv("VERBOSE"))
 		fprintf(stderr, "host: %s\n", line);
 }
@@ -108,6 +111,7 @@ static void host_run(const struct test_device *device, uint32_t spin_us, uint32_
 	config.socket_path = socket_path();
 	config.loop = loop;
 	config.ops = &ops;
+	config.opaque = (void *)(uintptr_t)device; /* host_log() only reads it */
 	config.max_guests = max_guests;
 	config.max_memory = 64u << 20;
 	CHECK(vmbus_shm_host_new(&config, &host, &err) == 0);

@@ -20,6 +20,7 @@ struct test_device { /* what the host offers; called in its process */
 	void (*disconnected)(void *opaque, struct vmbus_shm_peer *peer, void *user, const char *reason);
 	void (*begin)(struct vmbus_loop *loop); /* before it listens; may be NULL */
 	void (*end)(void); /* when every guest is gone: checks that nothing of them is left */
+	void (*log)(const char *line); /* may be NULL */
 };
 
 /* Forks a host and waits until it listens. On SIGTERM it stops, and exits with 0 if all of
