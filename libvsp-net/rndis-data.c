@@ -113,7 +113,8 @@ uint32_t vsp_rndis_received_write(const struct vsp_rndis_received *r,
 	if (r->piece)
 		at = info_write(out, at, VSP_INFO_PACKET_ID, VSP_PIECE_VERSION | r->piece << 8);
 	h.info_length = at - (uint32_t)sizeof(h);
-	h.info_offset = (uint32_t)sizeof(h) - VSP_RNDIS_OFFSET_BASE;
+	/* Linux (since 5.13) logs an error for each frame that has a place for infos, and none */
+	h.info_offset = h.info_length ? (uint32_t)sizeof(h) - VSP_RNDIS_OFFSET_BASE : 0;
 	memcpy(out, &h, sizeof(h));
 	return at;
 }

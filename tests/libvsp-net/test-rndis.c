@@ -125,6 +125,7 @@ Test(rndis, what_is_written_for_the_guest_parses_and_has_entries_of_16)
 		cr_expect_eq(data.data_offset, 126);
 		cr_expect_eq(data.info_length, 16u * (unsigned int)__builtin_popcount(mask));
 		cr_expect_eq(len, 44 + data.info_length);
+		cr_expect_eq(h.info_offset, mask ? 36 : 0); /* a place for none is an error to Linux */
 		cr_assert_eq(vsp_rndis_data_infos(vmbus_cursor_of(out + 44, data.info_length), &data), 0);
 		cr_expect_eq(data.has_checksum, mask & 1);
 		cr_expect_eq(data.has_vlan, mask >> 1 & 1);
