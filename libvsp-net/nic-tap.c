@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* A tap device: one readv() or writev() a frame, with its virtio-net header in front. The
  * kernel copies in the call, so nothing is in flight between calls; a queue sleeps on its
- * fd only after a call said EAGAIN. */
+ * fd only after a call said EAGAIN.
+ *
+ * Batches through io_uring are no faster (Linux 6.18, 256 frames of 64 bytes: reads 0.48 us a
+ * call, 0.57 us an entry; writes 2.0 and 2.1): what a system call costs an entry costs, too.
+ * With several reads in flight the order of frames is that of the completions, but which read
+ * gets which frame is anyone's guess; each one that waits is woken for every frame. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
@@ -29,6 +34,7 @@
 struct queue {
 	struct vsp_nic_queue queue;
 	struct vmbus_watch watch;
+	struct vmbus_timer lost; /* tells of a deleted device, from outside of receive() */
 	struct vmbus_loop *loop;
 	struct tap *tap;
 	uint32_t index;
@@ -45,12 +51,44 @@ struct tap {
 	int fds[QUEUES];
 	struct queue *open[QUEUES];
 	struct vsp_tap_link *link;
-	pthread_mutex_t lock; /* of link_up */
-	bool link_up;
+	pthread_mutex_t lock; /* of the state of the link */
+	bool link_up, lost;     /* lost: the device was deleted */
 	pthread_mutex_t link_lock; /* held while a change is told */
 	void (*changed)(void *opaque);
 	void *opaque;
 };
+
+/* -- The link ------------------------------------------------------------- */
+
+static void link_set(struct tap *tap, bool up, bool lost)
+{
+	bool was;
+
+	pthread_mutex_lock(&tap->lock);
+	was = tap->link_up;
+	tap->lost |= lost;
+	tap->link_up = up && !tap->lost;
+	up = tap->link_up;
+	pthread_mutex_unlock(&tap->lock);
+	if (up == was)
+		return;
+	pthread_mutex_lock(&tap->link_lock);
+	if (tap->changed)
+		tap->changed(tap->opaque);
+	pthread_mutex_unlock(&tap->link_lock);
+}
+
+static void link_changed(void *opaque, bool up)
+{
+	link_set(opaque, up, false);
+}
+
+static void lost_fire(struct vmbus_timer *timer)
+{
+	struct queue *q = (struct queue *)((char *)timer - offsetof(struct queue, lost));
+
+	link_set(q->tap, false, true);
+}
 
 /* -- Frames --------------------------------------------------------------- */
 
@@ -89,8 +127,11 @@ static unsigned int nic_receive(struct vsp_nic_queue *queue, struct vsp_nic_fram
 	for (i = 0; i < count; i++) {
 		ssize_t n = readv(q->fd, frames[i].iov, (int)frames[i].iov_count);
 
-		if (n < (ssize_t)sizeof(frames[i].header)) /* EAGAIN, or the device is gone */
+		if (n < (ssize_t)sizeof(frames[i].header)) {
+			if (n < 0 && errno == EBADFD) /* the device was deleted */
+				vmbus_loop_timer(q->loop, &q->lost, 0);
 			break;
+		}
 		frames[i].len = (uint32_t)n - (uint32_t)sizeof(frames[i].header);
 		/* a frame that does not fit is cut without a word */
 		frames[i].result = (size_t)n == iov_bytes(&frames[i]) ? -EMSGSIZE : 0;
@@ -145,6 +186,7 @@ static int nic_queue_new(struct vsp_nic *nic, uint32_t index, struct vmbus_loop 
 	q->fd = tap->fds[index];
 	q->events = *events;
 	q->opaque = opaque;
+	q->lost.fire = lost_fire;
 	q->watch.ready = queue_ready;
 	q->watch.fd = q->fd;
 	q->watch.events = POLLIN | POLLOUT | (uint32_t)EPOLLET;
@@ -169,6 +211,7 @@ static void nic_queue_free(struct vsp_nic_queue *queue)
 {
 	struct queue *q = (struct queue *)queue;
 
+	vmbus_loop_timer_cancel(q->loop, &q->lost);
 	(void)queue_attach(q->tap, q->index, false);
 	q->tap->open[q->index] = NULL;
 	vmbus_loop_unwatch(q->loop, &q->watch, queue_done);
@@ -216,19 +259,6 @@ static void nic_watch_link(struct vsp_nic *nic, void (*changed)(void *opaque), v
 	pthread_mutex_lock(&tap->link_lock);
 	tap->changed = changed;
 	tap->opaque = opaque;
-	pthread_mutex_unlock(&tap->link_lock);
-}
-
-static void link_changed(void *opaque, bool up)
-{
-	struct tap *tap = opaque;
-
-	pthread_mutex_lock(&tap->lock);
-	tap->link_up = up;
-	pthread_mutex_unlock(&tap->lock);
-	pthread_mutex_lock(&tap->link_lock);
-	if (tap->changed)
-		tap->changed(tap->opaque);
 	pthread_mutex_unlock(&tap->link_lock);
 }
 
