@@ -106,5 +106,6 @@ void journey_run(void);
 void reset_run(void);
 void hostile_run(bool kernel_synic);
 void cost_run(bool ata, bool storvsc);
+void writes_run(void);
 
 #endif

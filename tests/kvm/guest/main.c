@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What to run is a word of the command line: journey, hostile, reset,
- * cost-none, cost-ata or cost-storvsc. */
+ * writes, cost-none, cost-ata or cost-storvsc. */
 #include "guest.h"
 
 #define PARAMS_COMMAND_LINE 0x228 /* cmd_line_ptr in struct boot_params */
@@ -32,6 +32,8 @@ void guest_main(const uint8_t *params)
 		hostile_run(word_in(line, "synic=kernel"));
 	else if (word_in(line, "cost"))
 		cost_run(word_in(line, "cost-ata"), word_in(line, "cost-storvsc"));
+	else if (word_in(line, "writes"))
+		writes_run();
 	else if (word_in(line, "reset"))
 		reset_run();
 	else
