@@ -9,11 +9,13 @@
 #include "bitmap.h"
 #include "bytes.h"
 
-int vhd_bitmap_init(struct bitmaps *b)
+int vhd_bitmap_init(struct bitmaps *b, uint32_t most)
 {
-	b->bits = calloc(b->blocks, sizeof(*b->bits));
+	b->bits = vhd_room_init(&b->bits_room, b->blocks * sizeof(*b->bits),
+				most * sizeof(*b->bits));
 	/* A block may stand there twice: staged, and marked again since. */
-	b->marked = calloc(b->blocks, 2 * sizeof(*b->marked));
+	b->marked = vhd_room_init(&b->marked_room, b->blocks * 2 * sizeof(*b->marked),
+				  most * 2 * sizeof(*b->marked));
 	return b->bits && b->marked ? 0 : -ENOMEM;
 }
 
@@ -22,12 +24,37 @@ static struct bits *bits_have(const struct bitmaps *b, uint32_t block, memory_or
 	return atomic_load_explicit(&b->bits[block], order);
 }
 
+static void bits_free(struct bitmaps *b, uint32_t from)
+{
+	for (uint32_t i = from; b->bits && i < b->blocks; i++) {
+		struct bits *bits = bits_have(b, i, memory_order_relaxed);
+
+		if (bits)
+			atomic_store_explicit(&b->bits[i], NULL, memory_order_relaxed);
+		free(bits);
+	}
+}
+
+int vhd_bitmap_resize(struct bitmaps *b, uint32_t blocks)
+{
+	int ret = 0;
+
+	if (blocks < b->blocks)
+		bits_free(b, blocks);
+	else
+		ret = vhd_room_grow(&b->bits_room, blocks * sizeof(*b->bits));
+	if (!ret && blocks > b->blocks)
+		ret = vhd_room_grow(&b->marked_room, blocks * 2 * sizeof(*b->marked));
+	if (!ret)
+		b->blocks = blocks;
+	return ret;
+}
+
 void vhd_bitmap_fini(struct bitmaps *b)
 {
-	for (uint32_t i = 0; b->bits && i < b->blocks; i++)
-		free(bits_have(b, i, memory_order_relaxed));
-	free(b->bits);
-	free(b->marked);
+	bits_free(b, 0);
+	vhd_room_fini(&b->bits_room);
+	vhd_room_fini(&b->marked_room);
 }
 
 static struct bits *bits_new(const struct bitmaps *b)

@@ -19,6 +19,7 @@ struct bitmaps {
 	bool low_first; /* the lowest bit of a byte is the first sector, else the highest */
 	_Atomic(struct bits *) *bits; /* by block, NULL until somebody needs it */
 	uint32_t *marked;	      /* blocks with bits->marked, after those staged */
+	struct room bits_room, marked_room; /* where they lie */
 	uint32_t marked_count;
 	uint32_t marked_staged;
 
@@ -27,8 +28,11 @@ struct bitmaps {
 		    uint8_t *bytes);
 };
 
-/* @b has blocks, size, low_first and load set. -ENOMEM. */
-int vhd_bitmap_init(struct bitmaps *b);
+/* @b has blocks, size, low_first and load set; there may be @most blocks later. -ENOMEM. */
+int vhd_bitmap_init(struct bitmaps *b, uint32_t most);
+/* Under image->lock, which nobody need hold to read: another number of blocks. For fewer, no
+ * request is in flight and nothing marked. -ENOMEM: only for more. */
+int vhd_bitmap_resize(struct bitmaps *b, uint32_t blocks);
 void vhd_bitmap_fini(struct bitmaps *b);
 
 /* Under image->lock: an empty bitmap for a new block. -ENOMEM. */

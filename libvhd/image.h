@@ -21,6 +21,7 @@
 #include <vhd/vhd.h>
 
 #include "error.h"
+#include "room.h"
 
 /* A map word: the file offset of the block's data (a multiple of 512) and, in
  * its low bits, one of these. */
@@ -99,12 +100,13 @@ struct layer_ops {
 struct vhd_layer {
 	enum vhd_format format;
 	enum vhd_type type;
-	uint64_t size;	      /* bytes of the virtual disk */
+	_Atomic uint64_t size; /* bytes of the virtual disk; changed by vhd_resize() */
 	uint64_t data_offset; /* where the disk begins; layers without a map */
 	uint32_t blocks;
 	unsigned block_shift;
 	uint32_t logical, physical; /* sector sizes; bits of MAP_PART are for the first */
 	_Atomic uint64_t *map; /* NULL: one piece */
+	struct room map_room;  /* where it lies */
 	const struct vhd_file *file;
 	const struct vhd_file *direct; /* the same file for aligned I/O, or NULL */
 	const struct layer_ops *ops;   /* NULL without a map */

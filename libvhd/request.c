@@ -474,7 +474,7 @@ static int request_check(const struct vhd_image *image, const struct vhd_request
 }
 
 /* The first write of all. If that goes wrong nobody knows what the file holds. */
-int vhd_session_begin(struct vhd_image *image)
+static int session_start(struct vhd_image *image)
 {
 	const struct layer_ops *ops = image->layers[0].ops;
 	int none = 0, ret = 0;
@@ -490,13 +490,13 @@ int vhd_session_begin(struct vhd_image *image)
 	return ret;
 }
 
-static int write_check(struct vhd_image *image)
+int vhd_session_begin(struct vhd_image *image)
 {
 	int ret = atomic_load_explicit(&image->sync_error, memory_order_relaxed);
 
 	if (ret || atomic_load_explicit(&image->begun, memory_order_acquire))
 		return ret;
-	return vhd_session_begin(image);
+	return session_start(image);
 }
 
 int vhd_submit(struct vhd_queue *queue, struct vhd_request *r)
@@ -511,7 +511,7 @@ int vhd_submit(struct vhd_queue *queue, struct vhd_request *r)
 	if (r->op == VHD_OP_DISCARD && !image->can_discard)
 		return 0;
 	if (r->op != VHD_OP_READ && r->op != VHD_OP_FLUSH) {
-		ret = write_check(image);
+		ret = vhd_session_begin(image);
 		if (ret)
 			return ret;
 	}

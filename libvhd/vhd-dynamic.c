@@ -39,6 +39,7 @@ const struct vhd_header *vhd_dynamic_header(const struct vhd_layer *layer)
 	return &d->header;
 }
 
+/* The last footer, behind all there is. */
 static int footer_write(struct vhd_image *image, const struct vhd_layer *layer)
 {
 	const struct dynamic *d = layer->state;
@@ -49,7 +50,7 @@ static int footer_write(struct vhd_image *image, const struct vhd_layer *layer)
 
 /* Another writer, or a crash, may have left anything behind the last block. Cut
  * it off, so that what grows there reads as zeros. */
-static int tail_cut(struct vhd_image *image, const struct vhd_layer *layer)
+int vhd_dynamic_cut_tail(struct vhd_image *image, const struct vhd_layer *layer)
 {
 	struct dynamic *d = layer->state;
 	int ret;
@@ -59,6 +60,31 @@ static int tail_cut(struct vhd_image *image, const struct vhd_layer *layer)
 	ret = vhd_file_truncate(image, layer->file, d->end);
 	d->tail_fresh = ret == 0;
 	return ret;
+}
+
+/* The footer first: it makes the file longer, or finds no space. */
+int vhd_dynamic_extend(struct vhd_image *image, const struct vhd_layer *layer, uint64_t end)
+{
+	struct dynamic *d = layer->state;
+	uint64_t old_end = d->end;
+	int ret = vhd_dynamic_cut_tail(image, layer);
+
+	if (ret)
+		return ret;
+	d->end = end;
+	ret = footer_write(image, layer);
+	if (ret)
+		vhd_dynamic_retract(image, layer, old_end);
+	return ret;
+}
+
+void vhd_dynamic_retract(struct vhd_image *image, const struct vhd_layer *layer, uint64_t end)
+{
+	struct dynamic *d = layer->state;
+
+	d->end = end;
+	d->tail_fresh = false;
+	footer_write(image, layer);
 }
 
 /* The bitmap goes over the old footer; the footer's copy is what is good then. All
@@ -92,18 +118,12 @@ static int dynamic_allocate(struct vhd_image *image, uint32_t block)
 	if (layer->bitmaps)
 		ret = vhd_bitmap_add(layer->bitmaps, block);
 	if (!ret)
-		ret = tail_cut(image, layer);
+		ret = vhd_dynamic_extend(image, layer, data + d->layout.block_size);
 	if (ret)
 		return ret;
-	/* The footer first: it makes the file longer, or finds no space. */
-	d->end = data + d->layout.block_size;
-	ret = footer_write(image, layer);
-	if (!ret)
-		ret = bitmap_write(image, layer, place);
+	ret = bitmap_write(image, layer, place);
 	if (ret) {
-		d->end = old_end;
-		d->tail_fresh = false;
-		footer_write(image, layer);
+		vhd_dynamic_retract(image, layer, old_end);
 		return ret;
 	}
 	d->kept[d->kept_count++] = block;
@@ -136,9 +156,9 @@ static int block_compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Whole sectors of the table, neighbours in one write. */
-static int table_write(struct vhd_image *image, const struct vhd_layer *layer, uint32_t first,
-		       uint32_t last)
+/* Whole sectors, neighbours in one write. */
+int vhd_dynamic_write_table(struct vhd_image *image, const struct vhd_layer *layer, uint32_t first,
+			    uint32_t last)
 {
 	const struct dynamic *d = layer->state;
 	uint32_t per_sector = VHD_SECTOR / sizeof(*d->table);
@@ -171,7 +191,7 @@ static int table_commit(struct vhd_image *image, struct vhd_layer *layer)
 		if (i < d->staged &&
 		    d->kept[i] / per_sector <= d->kept[i - 1] / per_sector + 1)
 			continue;
-		ret = table_write(image, layer, d->kept[first], d->kept[i - 1]);
+		ret = vhd_dynamic_write_table(image, layer, d->kept[first], d->kept[i - 1]);
 		first = i;
 	}
 	if (ret)
@@ -223,7 +243,7 @@ static void dynamic_free(struct vhd_layer *layer)
 	vhd_bitmap_fini(&d->bitmaps);
 	free(d->table);
 	free(d->kept);
-	free(layer->map);
+	vhd_room_fini(&layer->map_room);
 	free(d);
 }
 
@@ -249,6 +269,7 @@ static int dynamic_new(const struct open_context *ctx, struct vhd_layer *layer,
 		       const struct vhd_layout *layout)
 {
 	size_t entries = vhd_bat_size(layout->blocks) / sizeof(uint32_t);
+	uint32_t most = ctx->read_only ? layout->blocks : vhd_most_blocks(layout->block_size);
 	struct dynamic *d = calloc(1, sizeof(*d));
 
 	if (!d)
@@ -258,7 +279,8 @@ static int dynamic_new(const struct open_context *ctx, struct vhd_layer *layer,
 	d->layout = *layout;
 	d->table = calloc(entries, sizeof(*d->table));
 	d->kept = calloc(layout->blocks, sizeof(*d->kept));
-	layer->map = calloc(layout->blocks, sizeof(*layer->map));
+	layer->map = vhd_room_init(&layer->map_room, layout->blocks * sizeof(*layer->map),
+				   most * sizeof(*layer->map));
 	if (layer->type == VHD_TYPE_DIFFERENCING) {
 		d->bitmaps.blocks = layout->blocks;
 		d->bitmaps.size = layout->bitmap_size;
@@ -266,7 +288,7 @@ static int dynamic_new(const struct open_context *ctx, struct vhd_layer *layer,
 		layer->bitmaps = &d->bitmaps;
 	}
 	if (!d->table || !d->kept || !layer->map ||
-	    (layer->bitmaps && vhd_bitmap_init(layer->bitmaps)))
+	    (layer->bitmaps && vhd_bitmap_init(layer->bitmaps, most)))
 		return vhd_fail(ctx->err, -ENOMEM, "no memory for %" PRIu32 " blocks",
 				layout->blocks);
 	return 0;

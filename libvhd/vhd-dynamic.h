@@ -42,5 +42,20 @@ int vhd_dynamic_cut(struct vhd_image *image);
 
 /* -- vhd-relink.c */
 int vhd_dynamic_relink(struct vhd_image *image, const struct create_context *create);
+/* -- Under image->lock, for the image that is written to ------------------------ */
+
+/* Another writer, or a crash, may have left anything behind the last block: cuts it off,
+ * with the footer, so that what grows there reads as zeros. */
+int vhd_dynamic_cut_tail(struct vhd_image *image, const struct vhd_layer *layer);
+
+/* The file's space up to @end is used from now on, zeros so far; a footer is behind it. Or
+ * all is as it was: -ENOSPC and the like. */
+int vhd_dynamic_extend(struct vhd_image *image, const struct vhd_layer *layer, uint64_t end);
+/* Takes that back after another failure. */
+void vhd_dynamic_retract(struct vhd_image *image, const struct vhd_layer *layer, uint64_t end);
+
+/* Writes the table's entries @first to @last, as they are in memory. */
+int vhd_dynamic_write_table(struct vhd_image *image, const struct vhd_layer *layer, uint32_t first,
+			    uint32_t last);
 
 #endif

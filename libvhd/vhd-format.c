@@ -269,9 +269,38 @@ void vhd_header_build(uint8_t *bytes, const struct vhd_header *h)
 	put_be32(bytes + HEADER_CHECKSUM, vhd_checksum(bytes, VHD_HEADER_SIZE, HEADER_CHECKSUM));
 }
 
+/* Where the creator is one whose images some readers measure by their geometry, that must
+ * say "look at the size": cylinders, heads and sectors rarely come out even. */
+void vhd_footer_resize(uint8_t *bytes, uint64_t size)
+{
+	static const struct vhd_geometry largest = { 65535, 16, 255 };
+	struct vhd_geometry g = vhd_geometry(size / VHD_SECTOR);
+
+	if ((uint64_t)g.cylinders * g.heads * g.sectors * VHD_SECTOR != size &&
+	    memcmp(bytes + FOOTER_CREATOR, "win ", 4) != 0)
+		g = largest;
+	put_be64(bytes + FOOTER_CURRENT_SIZE, size);
+	put_be16(bytes + FOOTER_CYLINDERS, g.cylinders);
+	bytes[FOOTER_HEADS] = g.heads;
+	bytes[FOOTER_SECTORS] = g.sectors;
+	put_be32(bytes + FOOTER_CHECKSUM, vhd_checksum(bytes, VHD_FOOTER_SIZE, FOOTER_CHECKSUM));
+}
+
+void vhd_header_move_bat(uint8_t *bytes, uint64_t offset, uint32_t entries)
+{
+	put_be64(bytes + HEADER_BAT_OFFSET, offset);
+	put_be32(bytes + HEADER_BAT_ENTRIES, entries);
+	put_be32(bytes + HEADER_CHECKSUM, vhd_checksum(bytes, VHD_HEADER_SIZE, HEADER_CHECKSUM));
+}
+
 uint32_t vhd_bitmap_size(uint32_t block_size)
 {
 	return (uint32_t)round_up((block_size / VHD_SECTOR + 7) / 8, VHD_SECTOR);
+}
+
+uint32_t vhd_most_blocks(uint32_t block_size)
+{
+	return (uint32_t)min_u64((VHD_MAX_SIZE + block_size - 1) / block_size, VHD_MAX_BLOCKS);
 }
 
 uint64_t vhd_bat_size(uint32_t entries)

@@ -95,8 +95,16 @@ int vhd_header_parse(const uint8_t *bytes, bool differencing, struct vhd_header 
 		     struct vhd_error *err);
 void vhd_header_build(uint8_t *bytes, const struct vhd_header *header);
 
+/* Changes the fields of a valid footer or dynamic header, and its checksum, nothing else. Of
+ * the header only the first sector changes. */
+void vhd_footer_resize(uint8_t *bytes, uint64_t size);
+void vhd_header_move_bat(uint8_t *bytes, uint64_t offset, uint32_t entries);
+
 /* Bytes of the sector bitmap in front of each block. */
 uint32_t vhd_bitmap_size(uint32_t block_size);
+
+/* The most blocks of that size a disk can have. */
+uint32_t vhd_most_blocks(uint32_t block_size);
 
 /* Bytes a table of @entries takes in the file. */
 uint64_t vhd_bat_size(uint32_t entries);

@@ -280,8 +280,8 @@ int vhdx_disk_parse(const uint8_t *const *contents, struct vhdx_disk *d, struct 
 	uint32_t flags = get_le32(contents[VHDX_FILE_PARAMETERS] + 4);
 
 	d->block_size = get_le32(contents[VHDX_FILE_PARAMETERS]);
-	d->fixed = flags & 1;
 	d->has_parent = flags & 2;
+	d->fixed = flags & 1 && !d->has_parent;
 	d->size = get_le64(contents[VHDX_DISK_SIZE]);
 	memcpy(d->id, contents[VHDX_DISK_ID], 16);
 	d->logical = get_le32(contents[VHDX_LOGICAL_SECTOR]);

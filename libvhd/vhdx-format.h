@@ -62,6 +62,7 @@ struct vhdx_region {
 };
 
 struct vhdx_regions {
+	uint32_t place; /* of the table they were found in */
 	struct vhdx_region bat, metadata;
 	struct vhdx_region all[VHDX_MAX_ENTRIES]; /* those two and unknown ones */
 	uint32_t count;

@@ -11,7 +11,7 @@
 
 static int regions_load(const struct open_context *ctx, struct vhd_layer *layer)
 {
-	static const uint64_t places[] = { VHDX_REGIONS_1, VHDX_REGIONS_2 };
+	static const uint32_t places[] = { VHDX_REGIONS_1, VHDX_REGIONS_2 };
 	struct vhdx *x = layer->state;
 	uint8_t *bytes = malloc(VHDX_TABLE_SIZE);
 	bool valid = false;
@@ -24,6 +24,7 @@ static int regions_load(const struct open_context *ctx, struct vhd_layer *layer)
 			break;
 		}
 		ret = vhdx_regions_parse(bytes, x->file_size, &x->regions, &valid, ctx->err);
+		x->regions.place = places[i];
 		if (ret && !valid && i == 0) {
 			vhd_warn_stale(ctx, "the first region table is damaged, the second one is used");
 			ret = 0;
@@ -187,6 +188,11 @@ static int bits_read(struct vhd_image *image, const struct vhd_layer *layer, uin
 	return vhdx_read(image, layer, bytes, x->bitmaps.size, vhdx_bits_place(x, block));
 }
 
+static uint64_t blocks_most(const struct open_context *ctx, const struct vhdx *x)
+{
+	return ctx->read_only ? x->disk.blocks : VHDX_MAX_SIZE / x->disk.block_size;
+}
+
 static int bitmaps_new(const struct open_context *ctx, struct vhd_layer *layer)
 {
 	struct vhdx *x = layer->state;
@@ -198,7 +204,7 @@ static int bitmaps_new(const struct open_context *ctx, struct vhd_layer *layer)
 	x->bitmaps.load = bits_read;
 	layer->bitmaps = &x->bitmaps;
 	x->chunks = calloc(chunks, sizeof(*x->chunks));
-	if (!x->chunks || vhd_bitmap_init(&x->bitmaps))
+	if (!x->chunks || vhd_bitmap_init(&x->bitmaps, (uint32_t)blocks_most(ctx, x)))
 		return vhd_fail(ctx->err, -ENOMEM, "no memory for bitmaps");
 	for (uint64_t i = 0; i < chunks; i++)
 		x->chunks[i] = round_down(le64toh(x->table[vhdx_bitmap_index(&x->disk, i)]),
@@ -209,8 +215,10 @@ static int bitmaps_new(const struct open_context *ctx, struct vhd_layer *layer)
 static int map_new(const struct open_context *ctx, struct vhd_layer *layer)
 {
 	struct vhdx *x = layer->state;
+	uint64_t most = blocks_most(ctx, x);
 
-	layer->map = calloc(x->disk.blocks, sizeof(*layer->map));
+	layer->map = vhd_room_init(&layer->map_room, x->disk.blocks * sizeof(*layer->map),
+				   most * sizeof(*layer->map));
 	if (!layer->map)
 		return vhd_fail(ctx->err, -ENOMEM, "no memory for %" PRIu64 " blocks",
 				x->disk.blocks);

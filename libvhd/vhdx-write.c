@@ -194,7 +194,7 @@ static void vhdx_free(struct vhd_layer *layer)
 	free(x->changes.marked);
 	free(x->log.pages);
 	free(x->log.entry);
-	free(layer->map);
+	vhd_room_fini(&layer->map_room);
 	free(x);
 }
 

@@ -89,8 +89,7 @@ struct vhd_open_options {
 	/* The blocking I/O of this image; must finish at once. Used for metadata
 	 * (by vhd_open(), vhd_close() and, under the image's lock, by any queue
 	 * when a block is added: at most a few small buffered writes each; the first
-	 * write to a VHDX syncs its headers as well) and
-	 * for vhd_pread() and the like. NULL: vhd_io_sync. */
+	 * write to a VHDX syncs its headers as well, and so does vhd_resize()) and for vhd_pread() and the like. NULL: vhd_io_sync. */
 	const struct vhd_io_ops *io;
 	void *io_opaque;
 
@@ -218,6 +217,29 @@ struct vhd_create_options {
  * option's value, named in @err->text. -ENOTSUP: a kind that cannot be made.
  * Other -errno: of the file system. enum vhd_fault: the parent cannot be opened. */
 VHD_API int vhd_create(const char *path, const struct vhd_create_options *options,
+		       struct vhd_error *err) VHD_MUST_CHECK;
+
+/* -- Another size ---------------------------------------------------------- */
+
+enum {
+	VHD_RESIZE_SHRINK = 1u << 0, /* smaller is meant; what is behind is lost */
+	VHD_RESIZE_SPARSE = 1u << 1, /* no space is reserved for what a fixed image grows by */
+};
+
+/* Gives the disk @size bytes, whole sectors. What it grows by reads as zeros (or as what a
+ * larger parent holds there). Durable when it returns; a crash at any moment leaves an
+ * image of the old or the new size with all else in it. Children of the image do not fit
+ * it any more. Blocks, for some syncs.
+ *
+ * Growing may be called from any thread, while requests of any queue are in flight; they
+ * may wait for it. For shrinking no request may be in flight, and the file becomes
+ * shorter as far as the blocks at its end are those that go.
+ *
+ * -EINVAL: a size that is none, smaller without VHD_RESIZE_SHRINK, smaller than the
+ * parent's. -EFBIG: more than the format takes. -ENOTSUP: a block device. -EROFS.
+ * Other -errno: of the file; afterwards the image is as it was, or, when that is not
+ * known, all later writes fail with the same error. */
+VHD_API int vhd_resize(struct vhd_image *image, uint64_t size, uint32_t flags,
 		       struct vhd_error *err) VHD_MUST_CHECK;
 
 /* -- Requests -------------------------------------------------------------- */

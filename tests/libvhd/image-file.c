@@ -18,6 +18,13 @@ static void need(bool ok, const char *what)
 	abort();
 }
 
+static int unsynced_submit(void *opaque, struct vhd_io *io)
+{
+	return io->op == VHD_IO_DATASYNC ? 0 : vhd_io_sync.submit(opaque, io);
+}
+
+const struct vhd_io_ops image_io_unsynced = { sizeof(image_io_unsynced), unsynced_submit };
+
 void image_file_init(struct image_file *f)
 {
 	const char *base = getenv("TMPDIR");

@@ -8,6 +8,9 @@
 
 #include <vhd/vhd.h>
 
+/* vhd_io_sync without the syncs, for tests that make thousands of them. */
+extern const struct vhd_io_ops image_io_unsynced;
+
 struct image_file {
 	char dir[64];
 	char path[80];
