@@ -37,8 +37,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Tests see each fetch of shared packet bytes before it is done, or put a model
- * of memory in place of the processor's. */
+/* Tests see each fetch of shared bytes when it has just been done, and change them for
+ * whoever comes back; or they put a model of memory in place of the processor's. */
 #ifndef VMBUS_FETCH_HOOK
 #define VMBUS_FETCH_HOOK(src, len) ((void)0)
 #endif
@@ -82,8 +82,10 @@ static inline void shared_fence(void)
 /* Eight aligned bytes of a packet, loaded exactly once. */
 static inline uint64_t shared_fetch_u64(const void *src)
 {
+	uint64_t word = __atomic_load_n((const uint64_t *)src, __ATOMIC_RELAXED);
+
 	VMBUS_FETCH_HOOK(src, 8);
-	return __atomic_load_n((const uint64_t *)src, __ATOMIC_RELAXED);
+	return word;
 }
 
 /* Copies out of memory that the peer may be writing. The compiler is told that
@@ -91,9 +93,9 @@ static inline uint64_t shared_fetch_u64(const void *src)
  * was copied. */
 static inline void shared_copy_out(void *dst, const void *src, size_t len)
 {
-	VMBUS_FETCH_HOOK(src, len);
 	memcpy(dst, src, len);
 	__asm__ volatile("" ::: "memory");
+	VMBUS_FETCH_HOOK(src, len);
 }
 
 #endif

@@ -67,7 +67,8 @@ enum scsi_step vsp_scsi_read(struct scsi_command *cmd)
 
 static enum scsi_step compare_next(struct scsi_command *cmd, int result);
 
-/* Reads the next chunk, and fetches what it should be. */
+/* Reads the next chunk, and fetches what it should be; a block that all are compared with
+ * is fetched once, or the guest could change it in between. */
 static enum scsi_step compare_read(struct scsi_command *cmd)
 {
 	uint64_t left = cmd->end - cmd->offset, most = SCSI_CHUNK;
@@ -78,7 +79,8 @@ static enum scsi_step compare_read(struct scsi_command *cmd)
 		most = cmd->disk->logical_sector;
 	cmd->op = VSP_BLOCK_READ;
 	cmd->len = left < most ? left : most;
-	cmd->unit = cmd->fetch = (uint32_t)cmd->len;
+	cmd->unit = (uint32_t)cmd->len;
+	cmd->fetch = cmd->same && cmd->index++ > 0 ? 0 : cmd->unit;
 	cmd->next = compare_next;
 	return SCSI_BLOCK;
 }
@@ -87,11 +89,11 @@ static enum scsi_step compare_next(struct scsi_command *cmd, int result)
 {
 	if (result)
 		return vsp_scsi_end(cmd, result);
-	if (memcmp(cmd->data, cmd->data + SCSI_CHUNK, cmd->fetch) != 0)
+	if (memcmp(cmd->data, cmd->data + SCSI_CHUNK, cmd->unit) != 0)
 		return vsp_scsi_check(cmd, SCSI_SENSE_MISCOMPARE);
 	cmd->offset += cmd->len;
 	if (!cmd->same)
-		cmd->at += cmd->fetch;
+		cmd->at += cmd->unit;
 	return compare_read(cmd);
 }
 
@@ -109,6 +111,7 @@ enum scsi_step vsp_scsi_verify(struct scsi_command *cmd)
 	if (cmd->len == 0 || bytchk == BYTCHK_NONE)
 		return vsp_scsi_good(cmd);
 	cmd->same = bytchk == BYTCHK_SAME;
+	cmd->index = 0;
 	bytes = cmd->same ? cmd->disk->logical_sector : cmd->len;
 	if (bytes > cmd->buffer || !cmd->data_out)
 		return vsp_scsi_check(cmd, SCSI_SENSE_INVALID_CDB);

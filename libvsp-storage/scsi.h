@@ -126,7 +126,7 @@ struct scsi_command {
 	/* the command's own, between its steps */
 	enum scsi_step (*next)(struct scsi_command *cmd, int result);
 	uint64_t end;   /* of the range on the disk, bytes */
-	uint32_t index; /* descriptors done */
+	uint32_t index; /* descriptors done, or chunks */
 	uint32_t count; /* descriptors */
 	bool fua;       /* flush at the end */
 	bool compare;   /* with the data that was written */

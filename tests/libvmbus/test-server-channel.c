@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <criterion/criterion.h>
 
@@ -265,9 +266,28 @@ static void row_try(const struct row *row, unsigned int how)
 	cr_expect_eq(device.releases, 1);
 }
 
+/* A message that names a channel is an event above. */
+static bool message_tried(uint32_t type)
+{
+	static const uint32_t tried[] = {
+		[OPEN] = VMBUS_MSG_OPEN_CHANNEL,       [CLOSE] = VMBUS_MSG_CLOSE_CHANNEL,
+		[HEADER] = VMBUS_MSG_GPADL_HEADER,     [TEARDOWN] = VMBUS_MSG_GPADL_TEARDOWN,
+		[MODIFY] = VMBUS_MSG_MODIFY_CHANNEL,   [RELID] = VMBUS_MSG_RELID_RELEASED,
+	};
+
+	for (size_t i = 0; i < sizeof(tried) / sizeof(tried[0]); i++)
+		if (tried[i] == type)
+			return true;
+	return false;
+}
+
 Test(channel, every_event_in_every_state)
 {
 	unsigned int seen[CHANNEL_STATES] = {0};
+
+	for (uint32_t type = 0; type < VMBUS_MSG_COUNT; type++)
+		if (vmbus_message_type(type) && vmbus_message_type(type)->channel_states)
+			cr_expect(message_tried(type), "%s", vmbus_message_name(type));
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		seen[rows[i].from] |= 1u << rows[i].event;
@@ -326,6 +346,91 @@ Test(channel, a_device_may_take_its_channel_back_when_it_closes)
 	mock_fini(&m);
 }
 
+/* Lines of /proc/self/maps: a ring is mapped in pieces of its own. */
+static unsigned int mappings(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "r");
+	unsigned int lines = 0;
+	int c;
+
+	cr_assert_not_null(maps);
+	while ((c = getc(maps)) != EOF)
+		lines += c == '\n';
+	(void)fclose(maps);
+	return lines;
+}
+
+static void open_and_close(void)
+{
+	(void)mock_open(&m, 1, 1, 0);
+	mock_run(&m);
+	(void)mock_channel(&m, VMBUS_MSG_CLOSE_CHANNEL, 1);
+	mock_run(&m);
+}
+
+Test(channel, rings_are_mapped_while_they_are_open_and_no_longer)
+{
+	unsigned int before;
+
+	reach(CHANNEL_CLOSED);
+	device.stop_result = 0;
+	open_and_close();
+	before = mappings();
+	for (unsigned int i = 0; i < 50; i++) {
+		device.open_result = i % 3 == 1 ? -ENOMEM : 0;
+		m.doorbell_result = i % 3 == 2 ? -ENOSPC : 0;
+		open_and_close();
+	}
+	((struct vmbus_ring_control *)(void *)(m.ram + 20 * 4096))->in = 12; /* the second ring's */
+	for (unsigned int i = 0; i < 50; i++)
+		open_and_close();
+	cr_expect_lt(mappings(), before + 50);
+	mock_fini(&m);
+}
+
+Test(channel, no_descriptor_left_fails_that_open_alone)
+{
+	struct rlimit old, none;
+
+	reach(CHANNEL_CLOSED);
+	cr_assert_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = 0;
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	cr_expect_eq(mock_open(&m, 1, 1, 0), 0);
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	cr_expect_neq(mock_expect(&m, VMBUS_MSG_OPEN_RESULT)->u.open_result.status, 0);
+	cr_expect_eq(device.opens, 0);
+	device.stop_result = 0;
+	cr_expect_eq(mock_open(&m, 1, 1, 0), 0);
+	cr_expect_eq(mock_expect(&m, VMBUS_MSG_OPEN_RESULT)->u.open_result.status, 0);
+	mock_fini(&m);
+}
+
+/* The second OPEN is kept whole. */
+Test(channel, a_reopening_is_the_one_that_was_asked_for)
+{
+	struct vmbus_msg_open open = {.channel_id = 1,
+				      .open_id = 77,
+				      .ring_gpadl = 1,
+				      .target_vp = 3,
+				      .downstream_page_offset = 5,
+				      .user_defined = "again"};
+	const struct mock_message *in;
+
+	reach(CHANNEL_CLOSING);
+	cr_expect_eq(mock_send(&m, VMBUS_MSG_OPEN_CHANNEL, &open, VMBUS_OPEN_SIZE_BASE), 0);
+	device.stop_result = 0;
+	mock_run(&m);
+	in = mock_expect(&m, VMBUS_MSG_OPEN_RESULT);
+	cr_expect_eq(in->u.open_result.open_id, 77);
+	cr_expect_eq(in->u.open_result.status, 0);
+	cr_expect_eq(vmbus_channel_target_vp(device.channel), 3);
+	cr_expect_eq(device.channel->upstream.size, 4 * 4096);
+	cr_expect_str_eq((const char *)vmbus_channel_open_data(device.channel), "again");
+	mock_fini(&m);
+}
+
 Test(channel, a_device_that_refuses_leaves_nothing_behind)
 {
 	reach(CHANNEL_CLOSED);
@@ -354,12 +459,15 @@ static const struct open_row {
 	{"odd length", 3, 0, 4, VMBUS_FAULT_BAD_RING},
 	{"odd offset", 4, 0, 4, VMBUS_FAULT_BAD_RING},
 	{"three pages", 5, 0, 2, VMBUS_FAULT_BAD_RING},
+	{"one page", 7, 0, 2, VMBUS_FAULT_BAD_RING},
 	{"upstream ring of one page", 1, 0, 1, VMBUS_FAULT_BAD_RING},
 	{"downstream ring of one page", 1, 0, 7, VMBUS_FAULT_BAD_RING},
 	{"offset at the end", 1, 0, 8, VMBUS_FAULT_BAD_RING},
 	{"offset past the end", 1, 0, UINT32_MAX, VMBUS_FAULT_BAD_RING},
 	{"no such VP", 1, 4, 4, VMBUS_FAULT_BAD_VP},
 	{"another channel's GPADL", 6, 0, 4, VMBUS_FAULT_BAD_GPADL},
+	{"read-only memory", 8, 0, 4, VMBUS_FAULT_BAD_GPA},
+	{"smallest rings", 10, 0, 2, 0},
 	{"smallest upstream ring", 1, 0, 2, 0},
 	{"smallest downstream ring", 1, 3, 6, 0},
 	{"no interrupts", 1, VMBUS_VP_NONE, 4, 0},
@@ -381,18 +489,30 @@ static int range(uint32_t handle, uint16_t count, const uint64_t *words, uint16_
 
 Test(channel, every_field_of_an_open_is_checked)
 {
-	static const uint64_t two[] = {4 * 4096, 20, 21, 22, 23, 4 * 4096, 24, 25, 26, 27};
+	/* each but for one thing as it should be */
+	static const uint64_t two[] = {8 * 4096, 20, 21, 22, 23, 24, 25, 26, 27, 4096, 28};
 	static const uint64_t odd[] = {8 * 4096 - 8, 20, 21, 22, 23, 24, 25, 26, 27};
-	static const uint64_t moved[] = {4 * 4096 | 8ull << 32, 20, 21, 22, 23, 24};
-	static const uint64_t three[] = {3 * 4096, 20, 21, 22};
+	static const uint64_t moved[] = {8 * 4096 | 8ull << 32, 20, 21, 22, 23, 24, 25, 26, 27, 28};
+	static const uint64_t three[] = {3 * 4096, 20, 21, 22}, one[] = {4096, 20};
+	static const uint64_t four[] = {4 * 4096, 20, 21, 22, 23};
+	static uint8_t rom[8 * 4096] __attribute__((aligned(4096)));
+	struct vmbus_region region = VMBUS_REGION_INIT;
 	struct mock_device other = {0};
 
 	reach(CHANNEL_CLOSED);
 	cr_assert_eq(mock_offer(&m, &other, 2, NULL), 0);
-	cr_assert_eq(range(2, 2, two, 10), 0);
+	region.gpa = 1ull << 32;
+	region.len = sizeof(rom);
+	region.host = rom;
+	region.flags = VMBUS_REGION_READONLY;
+	cr_assert_eq(vmbus_mem_add(m.mem, &region), 0);
+	cr_assert_eq(range(2, 2, two, 11), 0);
 	cr_assert_eq(range(3, 1, odd, 9), 0);
-	cr_assert_eq(range(4, 1, moved, 6), 0);
+	cr_assert_eq(range(4, 1, moved, 10), 0);
 	cr_assert_eq(range(5, 1, three, 4), 0);
+	cr_assert_eq(range(7, 1, one, 2), 0);
+	cr_assert_eq(mock_gpadl(&m, 1, 8, region.gpa >> VMBUS_PAGE_SHIFT, 8), 0);
+	cr_assert_eq(range(10, 1, four, 5), 0);
 	cr_assert_eq(mock_gpadl(&m, 2, 6, MOCK_RING_PFN, MOCK_RING_PAGES), 0);
 	m.inbox_read = m.inbox_count;
 	device.stop_result = 0;

@@ -134,6 +134,9 @@ Test(connection, the_config_bounds_the_versions)
 	mock_fini(&m);
 }
 
+#define MONITOR VMBUS_FAULT_BAD_MONITOR
+#define GPA VMBUS_FAULT_BAD_GPA
+
 static const struct contact_row {
 	const char *name;
 	uint32_t version, vp;
@@ -144,27 +147,39 @@ static const struct contact_row {
 	int supported, state; /* of the answer; supported -1: none */
 	uint32_t answer_vp;
 	uint8_t answer_sint;
+	int fault; /* that is counted, where @ret is 0 */
 } contact_rows[] = {
-	{"usual", VMBUS_V5_3, 3, 2, 0, 1, 2, 0, 4, 0, 1, 0, 3, 2},
-	{"no monitor pages", VMBUS_V5_3, 3, 2, 0, 0, 0, 0, 4, 0, 1, 0, 3, 2},
-	{"one monitor page", VMBUS_V5_3, 3, 2, 0, 1, 0, 0, 4, 0, 1, 2, 3, 2},
-	{"the other monitor page", VMBUS_V2_4, 3, 0, 0, 0, 1, 0, 1, 0, 1, 2, 0, 2},
-	{"one monitor page before 2.4", VMBUS_V1_1, 3, 0, 0, 0, 1, 0x3000, 1, 0, 0, 0, 0, 2},
-	{"no such VP", VMBUS_V5_3, 4, 2, 0, 1, 2, 0, 4, 0, 0, 0, 0, 2},
-	{"any VP before 3.0", VMBUS_V2_4, UINT32_MAX, 0, 0, 1, 2, 0, 1, 0, 1, 0, 0, 2},
-	{"other SINT", VMBUS_V5_0, 3, 5, 0, 1, 2, 0, 4, VMBUS_FAULT_BAD_SINT, 0, 0, 3, 5},
-	{"impossible SINT", VMBUS_V5_0, 3, 16, 0, 1, 2, 0, 4, VMBUS_FAULT_BAD_SINT, -1, 0, 0, 0},
-	{"other SINT, no such VP", VMBUS_V5_0, 9, 5, 0, 1, 2, 0, 4, VMBUS_FAULT_BAD_SINT, -1, 0, 0,
-	 0},
-	{"other SINT on connection 1", VMBUS_V5_0, 3, 5, 0, 1, 2, 0, 1, 0, 1, 0, 3, 2},
-	{"other VTL", VMBUS_V5_1, 3, 2, 1, 1, 2, 0, 4, VMBUS_FAULT_BAD_VTL, -1, 0, 0, 0},
-	{"VTL field before 5.1", VMBUS_V5_0, 3, 2, 1, 1, 2, 0, 4, 0, 1, 0, 3, 2},
-	{"VTL field on connection 1", VMBUS_V5_3, 3, 2, 1, 1, 2, 0, 1, 0, 1, 0, 3, 2},
-	{"no interrupt page at 1.1", VMBUS_V1_1, 0, 0, 0, 1, 2, 0, 1, 0, 0, 0, 0, 2},
-	{"odd interrupt page", VMBUS_V0_13, 0, 0, 0, 1, 2, 0x3001, 1, 0, 0, 0, 0, 2},
-	{"interrupt page outside memory", VMBUS_V0_13, 0, 0, 0, 1, 2, 1ull << 40, 1, 0, 0, 0, 0, 2},
-	{"interrupt page not used", VMBUS_V4_1, 1, 0, 0, 1, 2, 1ull << 40, 1, 0, 1, 0, 1, 2},
+	{"usual", VMBUS_V5_3, 3, 2, 0, 1, 2, 0, 4, 0, 1, 0, 3, 2, 0},
+	{"no monitor pages", VMBUS_V5_3, 3, 2, 0, 0, 0, 0, 4, 0, 1, 0, 3, 2, 0},
+	{"one monitor page", VMBUS_V5_3, 3, 2, 0, 1, 0, 0, 4, 0, 1, 2, 3, 2, MONITOR},
+	{"the other monitor page", VMBUS_V2_4, 3, 0, 0, 0, 1, 0, 1, 0, 1, 2, 0, 2, MONITOR},
+	{"one monitor page before 2.4", VMBUS_V1_1, 3, 0, 0, 0, 1, 0x3000, 1, 0, 0, 0, 0, 2, MONITOR},
+	{"no such VP", VMBUS_V5_3, 4, 2, 0, 1, 2, 0, 4, 0, 0, 0, 0, 2, VMBUS_FAULT_BAD_VP},
+	{"unknown version", 0x70000, 3, 2, 0, 1, 2, 0, 4, 0, 0, 0, 3, 2, 0},
+	{"unknown version, no such VP", 0x70000, 4, 2, 0, 1, 2, 0, 4, 0, 0, 0, 0, 2, 0},
+	{"any VP before 3.0", VMBUS_V2_4, UINT32_MAX, 0, 0, 1, 2, 0, 1, 0, 1, 0, 0, 2, 0},
+	{"other SINT", VMBUS_V5_0, 3, 5, 0, 1, 2, 0, 4, VMBUS_FAULT_BAD_SINT, 0, 0, 3, 5, 0},
+	{"impossible SINT", VMBUS_V5_0, 3, 16, 0, 1, 2, 0, 4, VMBUS_FAULT_BAD_SINT, -1, 0, 0, 0, 0},
+	{"other SINT, no such VP", VMBUS_V5_0, 4, 5, 0, 1, 2, 0, 4, VMBUS_FAULT_BAD_SINT, -1, 0, 0,
+	 0, 0},
+	{"other SINT on connection 1", VMBUS_V5_0, 3, 5, 0, 1, 2, 0, 1, 0, 1, 0, 3, 2, 0},
+	{"other VTL", VMBUS_V5_1, 3, 2, 1, 1, 2, 0, 4, VMBUS_FAULT_BAD_VTL, -1, 0, 0, 0, 0},
+	{"VTL field before 5.1", VMBUS_V5_0, 3, 2, 1, 1, 2, 0, 4, 0, 1, 0, 3, 2, 0},
+	{"VTL field on connection 1", VMBUS_V5_3, 3, 2, 1, 1, 2, 0, 1, 0, 1, 0, 3, 2, 0},
+	{"no interrupt page at 1.1", VMBUS_V1_1, 0, 0, 0, 1, 2, 0, 1, 0, 0, 0, 0, 2, GPA},
+	{"odd interrupt page", VMBUS_V0_13, 0, 0, 0, 1, 2, 0x3001, 1, 0, 0, 0, 0, 2, GPA},
+	{"interrupt page outside memory", VMBUS_V0_13, 0, 0, 0, 1, 2, 1ull << 40, 1, 0, 0, 0, 0, 2, GPA},
+	{"interrupt page not used", VMBUS_V4_1, 1, 0, 0, 1, 2, 1ull << 40, 1, 0, 1, 0, 1, 2, 0},
 };
+
+static uint64_t faults_counted(void)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < VMBUS_FAULT_COUNT; i++)
+		sum += m.server->faults[i];
+	return sum;
+}
 
 Test(connection, every_field_of_a_contact_is_checked)
 {
@@ -194,6 +209,9 @@ Test(connection, every_field_of_a_contact_is_checked)
 		}
 		cr_expect_eq(m.server->state == CONNECTION_CONNECTED,
 			     row->supported == 1 && row->state == 0, "%s", row->name);
+		cr_expect_eq(faults_counted(), (row->ret | row->fault) != 0, "%s", row->name);
+		cr_expect_eq(m.server->faults[row->ret | row->fault], faults_counted(), "%s",
+			     row->name);
 		mock_expect_none(&m);
 		mock_fini(&m);
 	}
@@ -386,6 +404,33 @@ Test(connection, a_reset_says_nothing_and_pushes_back_until_it_is_done)
 	mock_fini(&m);
 }
 
+/* What the old connection was owed is not said in the new one. */
+static void modify_then_unload(struct mock *mock)
+{
+	mock->on_signal = NULL;
+	cr_expect_eq(mock_modify(mock, 1, 3), 0);
+	cr_expect_eq(mock_simple(mock, VMBUS_MSG_UNLOAD), 0);
+}
+
+Test(connection, an_answer_that_is_owed_ends_with_it)
+{
+	struct vmbus_packet packet = {
+		.type = VMBUS_PACKET_INBAND, .payload = "x", .payload_len = 1};
+
+	start();
+	mock_open_first(&m, VMBUS_V5_3);
+	mock_run(&m);
+	m.on_signal = modify_then_unload;
+	cr_expect_eq(vmbus_channel_send(device.channel, &packet, 0), 0);
+	(void)vmbus_channel_service(device.channel, 1);
+	mock_run(&m);
+	mock_expect(&m, VMBUS_MSG_UNLOAD_COMPLETE);
+	mock_connect(&m, VMBUS_V5_3);
+	mock_run(&m);
+	mock_expect_none(&m);
+	mock_fini(&m);
+}
+
 Test(connection, a_reset_takes_the_place_of_an_unload)
 {
 	start();
@@ -463,6 +508,9 @@ Test(connection, hvsock_connects_are_refused)
 	mock_connect(&m, VMBUS_V4_0);
 	cr_expect_eq(mock_send(&m, VMBUS_MSG_TL_CONNECT_REQUEST, &connect, 40), 0);
 	mock_expect_none(&m); /* 4.0 has no answer */
+	mock_connect(&m, VMBUS_V4_1);
+	cr_expect_eq(mock_send(&m, VMBUS_MSG_TL_CONNECT_REQUEST, &connect, 40), 0);
+	mock_expect(&m, VMBUS_MSG_TL_CONNECT_RESULT);
 	mock_connect(&m, VMBUS_V5_3);
 	cr_expect_eq(mock_send(&m, VMBUS_MSG_TL_CONNECT_REQUEST, &connect, 56), 0);
 	in = mock_expect(&m, VMBUS_MSG_TL_CONNECT_RESULT);

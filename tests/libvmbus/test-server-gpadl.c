@@ -190,6 +190,7 @@ static const struct range_row {
 	 2,
 	 VMBUS_FAULT_GPADL_RANGES},
 	{"second range missing", 32, 2, {8192, 5, 6, 99}, 4, VMBUS_FAULT_GPADL_RANGES},
+	{"second range not there", 32, 2, {3 * 4096, 5, 6, 7}, 4, VMBUS_FAULT_GPADL_RANGES},
 	{"second range cut", 32, 2, {4096, 5, 8192, 7}, 4, VMBUS_FAULT_GPADL_RANGES},
 	{"no range", 16, 0, {4096, 5}, 2, VMBUS_FAULT_GPADL_RANGES},
 	{"more ranges than words", 16, 2, {4096, 5}, 2, VMBUS_FAULT_GPADL_RANGES},
@@ -220,6 +221,12 @@ Test(gpadl, ranges_are_checked)
 		cr_expect_eq(header_send(&p, row->n), row->fault, "%s", row->name);
 		cr_expect_eq(created() != 0, row->fault != 0, "%s", row->name);
 		if (!row->fault) {
+			struct vmbus_span span =
+				vmbus_gpadl_range(vmbus_gpadl_find(device.channel, 3), 0);
+
+			cr_expect_eq(span.len, row->words[0] & UINT32_MAX, "%s", row->name);
+			cr_expect_eq(span.offset, row->words[0] >> 32, "%s", row->name);
+			cr_expect_eq(span.pfns[0], row->words[1], "%s", row->name);
 			cr_expect_eq(mock_teardown(&m, 1, 3), 0);
 			mock_expect(&m, VMBUS_MSG_GPADL_TORNDOWN);
 		}

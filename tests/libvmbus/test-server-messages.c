@@ -45,6 +45,41 @@ static void refused(uint32_t type, size_t len, int fault, const char *why)
 	mock_expect_none(&m);
 }
 
+#define G2H GUEST_TO_HOST
+#define H2G HOST_TO_GUEST
+
+/* As the protocol has them: what is tried below follows the table, right or wrong. */
+static const struct {
+	uint32_t type, direction, size, version, feature;
+} specified[] = {
+	{1, H2G, 190, 0, 0},           {2, H2G, 12, 0, 0},            {3, G2H, 8, 0, 0},
+	{4, H2G, 8, 0, 0},             {5, G2H, 148, 0, 0},           {6, H2G, 20, 0, 0},
+	{7, G2H, 12, 0, 0},            {8, G2H, 20, 0, 0},            {9, G2H, 16, 0, 0},
+	{10, H2G, 20, 0, 0},           {11, G2H, 16, 0, 0},           {12, H2G, 12, 0, 0},
+	{13, G2H, 12, 0, 0},           {14, G2H, 40, 0, 0},           {15, H2G, 16, 0, 0},
+	{16, G2H, 8, 0, 0},            {17, H2G, 8, 0x10001, 0},      {18, G2H, 28, 0x40000, 0},
+	{19, G2H, 20, 0x40000, 0},     {20, H2G, 12, 0x40000, 0},     {21, G2H, 40, 0x40000, 0},
+	{22, G2H, 16, 0x40001, 0},     {23, H2G, 44, 0x40001, 0},     {24, H2G, 16, 0x50003, 0},
+	{25, G2H, 24, 0x60000, 0x04},  {26, H2G, 9, 0x60000, 0x04},   {27, G2H, 8, 0x60000, 0x20},
+	{28, H2G, 8, 0x60000, 0x20},   {29, G2H, 8, 0x60000, 0x20},
+};
+#define SPECIFIED (sizeof(specified) / sizeof(specified[0]))
+
+Test(messages, the_table_is_the_protocols)
+{
+	cr_assert_eq(SPECIFIED, VMBUS_MSG_COUNT - 1);
+	for (size_t i = 0; i < SPECIFIED; i++) {
+		const struct message_type *row = vmbus_message_type(specified[i].type);
+
+		cr_assert_not_null(row, "%u", specified[i].type);
+		cr_expect_eq(row->flags & (G2H | H2G), specified[i].direction, "%s", row->name);
+		cr_expect_eq(row->min_size, specified[i].size, "%s", row->name);
+		cr_expect_eq(row->first_version, specified[i].version, "%s", row->name);
+		cr_expect_eq(row->feature, specified[i].feature, "%s", row->name);
+		cr_expect_eq(row->handle != NULL, specified[i].direction == G2H, "%s", row->name);
+	}
+}
+
 static bool version_has(const struct message_type *row, uint32_t version)
 {
 	return version >= row->first_version && row->feature == 0;

@@ -2,6 +2,7 @@
 /* Offers: order, ids, hot-add, sub-channels, limits; and the queue to a guest that does not
  * read. */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -171,9 +172,65 @@ Test(offers, every_id_there_is)
 	for (uint32_t id = 1; id <= VMBUS_CHANNEL_MAX; id++)
 		cr_assert_eq(offered(), id);
 	mock_expect(&m, VMBUS_MSG_ALLOFFERS_DELIVERED);
+	cr_expect_eq(mock_gpadl(&m, VMBUS_CHANNEL_MAX, 1, 100, 1), 0);
+	cr_expect_eq(mock_gpadl(&m, VMBUS_CHANNEL_MAX + 1, 2, 100, 1), VMBUS_FAULT_BAD_CHANNEL);
 	vmbus_server_each_channel(m.server, channel_count, &last);
 	cr_expect_eq(last, VMBUS_CHANNEL_MAX);
 	mock_fini(&m);
+}
+
+Test(offers, need_a_device_that_can_be_served)
+{
+	const struct vmbus_channel_ops good = *mock_device_ops();
+	struct vmbus_offer offer = VMBUS_OFFER_INIT;
+	struct vmbus_channel_ops ops = good;
+	struct vmbus_channel *channel;
+
+	start();
+	cr_expect_eq(vmbus_server_offer(m.server, &offer, &channel), -EINVAL);
+	offer.ops = &ops;
+	offer.device = &devices[0];
+	ops.open = NULL;
+	cr_expect_eq(vmbus_server_offer(m.server, &offer, &channel), -EINVAL);
+	ops = good;
+	ops.service = NULL;
+	cr_expect_eq(vmbus_server_offer(m.server, &offer, &channel), -EINVAL);
+	ops = good;
+	ops.stop = NULL;
+	cr_expect_eq(vmbus_server_offer(m.server, &offer, &channel), -EINVAL);
+	ops = good;
+	ops.closed = NULL;
+	cr_expect_eq(vmbus_server_offer(m.server, &offer, &channel), -EINVAL);
+	ops = good;
+	ops.gpadl_teardown = NULL;
+	ops.released = NULL;
+	cr_expect_eq(vmbus_server_offer(m.server, &offer, &channel), 0);
+	vmbus_server_shutdown(m.server);
+	offer.instance_id.b[0] = 1;
+	cr_expect_eq(vmbus_server_offer(m.server, &offer, &channel), -EINVAL, "it is going");
+	mock_fini(&m);
+}
+
+/* All channels are closed: that is enough. What the guest still has ends with the server;
+ * descriptors of nobody's are left alone. */
+Test(offers, a_server_may_be_freed_with_a_guest_at_it)
+{
+	int input = fcntl(0, F_GETFD), doorbell;
+
+	start();
+	for (uint8_t i = 0; i < 3; i++)
+		cr_assert_eq(mock_offer(&m, &devices[i], i, NULL), 0);
+	mock_open_first(&m, VMBUS_V5_3);
+	cr_assert_eq(mock_gpadl(&m, 2, 2, 100, 60), 0);
+	doorbell = vmbus_channel_doorbell(devices[0].channel);
+	cr_expect_eq(mock_channel(&m, VMBUS_MSG_CLOSE_CHANNEL, 1), 0);
+	mock_run(&m);
+	vmbus_server_free(m.server);
+	for (uint8_t i = 0; i < 3; i++)
+		cr_expect_eq(devices[i].releases, 1);
+	cr_expect_eq(fcntl(doorbell, F_GETFD), -1);
+	cr_expect_eq(fcntl(0, F_GETFD), input);
+	cr_expect_eq(vmbus_mem_remove(m.mem, 0, NULL, NULL), 0, "no page is pinned");
 }
 
 /* -- Revoke --------------------------------------------------------------- */
@@ -472,6 +529,67 @@ Test(queue, a_reopening_waits_for_a_place)
 	mock_expect(&m, VMBUS_MSG_GPADL_CREATED);
 	mock_expect(&m, VMBUS_MSG_OPEN_RESULT);
 	mock_check_settled(&m);
+	mock_fini(&m);
+}
+
+/* OFFERs that the queue has no place for yet. */
+static void offers_wait(void)
+{
+	mock_config(&m);
+	m.config.max_messages = 2;
+	start();
+	for (uint8_t i = 0; i < 4; i++)
+		cr_assert_eq(mock_offer(&m, &devices[i], i, NULL), 0);
+	mock_connect(&m, VMBUS_V5_3);
+	m.slot = 0;
+	cr_assert_eq(mock_simple(&m, VMBUS_MSG_REQUEST_OFFERS), 0);
+	cr_expect(devices[3].channel->offer_due);
+}
+
+Test(queue, what_was_not_offered_yet_is_taken_back_without_a_word)
+{
+	offers_wait();
+	vmbus_channel_revoke(devices[3].channel);
+	cr_expect_eq(devices[3].releases, 1);
+	mock_slot_free(&m, UINT32_MAX);
+	for (uint32_t id = 1; id <= 3; id++)
+		cr_expect_eq(offered(), id);
+	mock_expect(&m, VMBUS_MSG_ALLOFFERS_DELIVERED);
+	mock_expect_none(&m);
+	mock_fini(&m);
+}
+
+Test(queue, offers_that_wait_end_with_their_connection)
+{
+	offers_wait();
+	cr_assert_eq(mock_contact(&m, VMBUS_V5_3), 0);
+	mock_slot_free(&m, UINT32_MAX);
+	mock_expect(&m, VMBUS_MSG_VERSION_RESPONSE);
+	mock_expect_none(&m); /* it has not asked */
+	cr_assert_eq(mock_simple(&m, VMBUS_MSG_REQUEST_OFFERS), 0);
+	for (uint32_t id = 1; id <= 4; id++)
+		cr_expect_eq(offered(), id);
+	mock_expect(&m, VMBUS_MSG_ALLOFFERS_DELIVERED);
+	mock_check_settled(&m);
+	mock_fini(&m);
+}
+
+/* As many revoked channels as there are: their RESCINDs come one by one. */
+Test(queue, rescinds_wait_for_a_place)
+{
+	offers_wait();
+	mock_slot_free(&m, UINT32_MAX);
+	quiet();
+	m.slot = 0;
+	for (uint8_t i = 0; i < 4; i++)
+		vmbus_channel_revoke(devices[i].channel);
+	for (unsigned int i = 0; i < 4; i++) {
+		mock_expect_none(&m);
+		mock_slot_free(&m, 1);
+		mock_expect(&m, VMBUS_MSG_RESCIND_OFFER);
+	}
+	mock_slot_free(&m, UINT32_MAX);
+	mock_expect_none(&m);
 	mock_fini(&m);
 }
 

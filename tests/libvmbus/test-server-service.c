@@ -373,9 +373,11 @@ Test(modify, takes_effect_with_the_next_signal)
 	cr_expect_eq(mock_modify(&m, 1, 3), 0);
 	cr_expect_eq(mock_expect(&m, VMBUS_MSG_MODIFY_CHANNEL_RESPONSE)->u.modified.status, 0);
 	cr_expect_eq(vmbus_channel_target_vp(channel), 3);
+	m.woken = false;
 	packets_send(1);
 	(void)vmbus_channel_service(channel, 64);
 	cr_expect_eq(m.signal_vp, 3);
+	cr_expect_not(m.woken, "nobody waits for the end of this signal");
 	cr_expect_eq(mock_modify(&m, 1, 4), VMBUS_FAULT_BAD_VP);
 	cr_expect_neq(mock_expect(&m, VMBUS_MSG_MODIFY_CHANNEL_RESPONSE)->u.modified.status, 0);
 	cr_expect_eq(mock_modify(&m, 1, VMBUS_VP_NONE), VMBUS_FAULT_BAD_VP);
@@ -431,6 +433,44 @@ Test(modify, is_answered_even_if_the_channel_closes)
 	mock_run(&m);
 	mock_expect(&m, VMBUS_MSG_MODIFY_CHANNEL_RESPONSE);
 	cr_expect_eq(channel->state, CHANNEL_CLOSED);
+	mock_check_settled(&m);
+	finish();
+}
+
+/* The closing may be finished by any call, before a poll looks at the signal. */
+Test(modify, is_answered_by_the_closing_itself)
+{
+	start();
+	m.on_signal = modify_then_close;
+	packets_send(1);
+	(void)vmbus_channel_service(channel, 64);
+	cr_expect_eq(vmbus_channel_service(channel, 64), -ESHUTDOWN);
+	m.served[0] = NULL;
+	mock_expect_none(&m);
+	cr_expect_eq(mock_simple(&m, VMBUS_MSG_REQUEST_OFFERS), VMBUS_FAULT_WRONG_STATE);
+	mock_expect(&m, VMBUS_MSG_MODIFY_CHANNEL_RESPONSE);
+	cr_expect_eq(channel->state, CHANNEL_CLOSED);
+	finish();
+}
+
+/* It comes from the host's side: it waits for its place. */
+Test(modify, its_answer_waits_for_a_place)
+{
+	mock_config(&m);
+	m.config.max_messages = 2;
+	start();
+	m.slot = 0;
+	m.on_signal = modify_now;
+	packets_send(1);
+	(void)vmbus_channel_service(channel, 64);
+	cr_assert_eq(mock_gpadl(&m, 1, 5, 100, 1), 0);
+	vmbus_server_poll(m.server);
+	cr_expect_eq(m.server->queue_count, 1, "the last place is the guest's");
+	mock_slot_free(&m, 2);
+	mock_expect(&m, VMBUS_MSG_GPADL_CREATED);
+	cr_expect_eq(mock_expect(&m, VMBUS_MSG_MODIFY_CHANNEL_RESPONSE)->u.modified.channel_id, 1);
+	mock_slot_free(&m, UINT32_MAX);
+	mock_expect_none(&m); /* once */
 	mock_check_settled(&m);
 	finish();
 }
