@@ -38,7 +38,7 @@ struct bridge {
 	uint64_t receive_pfns[RECEIVE_PAGES], send_pfns[SEND_PAGES];
 	uint32_t receive_gpadl, send_gpadl;
 	uint32_t granted;
-	bool stop;
+	bool stop; /* a signal came */
 	struct vmbus_watch interrupt, signals;
 	struct vmbus_timer tick;
 	uint32_t ticks;
@@ -214,18 +214,15 @@ static int adapter_setup(struct bridge *b)
 /* Waits for the offer. */
 static struct vmbus_guest_channel *sub_wait(struct bridge *b, uint32_t index)
 {
-	struct session *s = b->s;
+	const struct vmbus_msg_offer *primary = &b->primary->offer;
+	struct vmbus_guest_channel *c;
 
 	do {
-		for (uint32_t i = 0; i < SESSION_CHANNELS; i++) {
-			struct vmbus_guest_channel *c = &s->channels[i];
-
-			if (c->state == VMBUS_GUEST_CHANNEL_OFFERED &&
-			    c->offer.subchannel_index == index &&
-			    vmbus_guid_equal(c->offer.instance_id, b->primary->offer.instance_id))
+		for (c = NULL; (c = session_next(b->s, c));)
+			if (c->state == VMBUS_GUEST_CHANNEL_OFFERED && c->offer.subchannel_index == index &&
+			    vmbus_guid_equal(c->offer.instance_id, primary->instance_id))
 				return c;
-		}
-	} while (session_step(s));
+	} while (session_step(b->s));
 	return NULL;
 }
 
@@ -320,6 +317,8 @@ static int adapter_down(struct bridge *b)
 {
 	struct session *s = b->s;
 
+	if (b->lane_count == 0)
+		return s->error;
 	for (uint32_t i = 0; i < b->lane_count; i++)
 		lane_stop(b->lanes[i]);
 	if (!s->error)
@@ -479,8 +478,8 @@ static int bridge_prepare(struct bridge *b)
 	b->primary = session_find(s, net, b->options->index);
 	if (!b->primary)
 		return loopback_fail(LOOPBACK_FAILED,
-				     "the host offers no network card %" PRIu32 " to this guest: "
-				     "it has none, or another guest has it", b->options->index);
+				     "the host offers no network card %" PRIu32 "; see 'offers'",
+				     b->options->index);
 	if (vmbus_shm_guest_alloc(s->shm, RECEIVE_PAGES, b->receive_pfns) ||
 	    vmbus_shm_guest_alloc(s->shm, SEND_PAGES, b->send_pfns))
 		return session_fail(s, LOOPBACK_FAILED, "no guest memory for the network card");

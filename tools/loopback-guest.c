@@ -51,6 +51,7 @@ static void offer_print(const struct vmbus_msg_offer *offer, struct json *j)
 static int command_offers(struct session *s, const struct loopback_options *options)
 {
 	struct json j = json_to(stdout), *json = options->json ? &j : NULL;
+	struct vmbus_guest_channel *channel = NULL;
 
 	if (json) {
 		json_object(json, NULL);
@@ -62,9 +63,8 @@ static int command_offers(struct session *s, const struct loopback_options *opti
 		printf("channel  device           instance                              "
 		       "subchannel  connection\n");
 	}
-	for (uint32_t i = 0; i < SESSION_CHANNELS; i++)
-		if (s->channels[i].state != VMBUS_GUEST_CHANNEL_NONE)
-			offer_print(&s->channels[i].offer, json);
+	while ((channel = session_next(s, channel)))
+		offer_print(&channel->offer, json);
 	if (json) {
 		json_array_end(json);
 		json_object_end(json);

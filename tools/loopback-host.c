@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The host: one storage controller with the same disks for each guest; network cards for the
- * first that comes. */
+/* The host: a storage controller with the same disks for each guest, and the same network
+ * cards. */
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
@@ -117,7 +117,7 @@ static struct vmbus_loop *loop_of(void *opaque, struct vmbus_channel *channel)
 /* What one guest has of the host. */
 struct visit {
 	struct vsp_storage *storage;
-	struct vsp_net *nets[LOOPBACK_NICS]; /* NULL: another guest has it */
+	struct vsp_net *nets[LOOPBACK_NICS];
 };
 
 static int storage_offer(struct host *h, struct vmbus_server *server, struct vsp_storage **storage)
@@ -143,11 +143,7 @@ static int nics_offer(struct host *h, struct vmbus_server *server, struct vsp_ne
 	config.loop_of = loop_of;
 	config.opaque = h;
 	for (uint32_t i = 0; !ret && i < h->nic_count; i++)
-		if (!host_nic_used(h->nics[i]))
-			ret = host_nic_offer(h->nics[i], &config, &nets[i]);
-		else
-			loopback_fail(0, "%s: not for this guest, another one has it",
-				      host_nic_name(h->nics[i]));
+		ret = host_nic_offer(h->nics[i], &config, &nets[i]);
 	return ret;
 }
 
@@ -201,8 +197,6 @@ static void visit_json(const struct host *h, const struct visit *visit, uint32_t
 	for (uint32_t i = 0; i < h->nic_count; i++) {
 		struct vsp_net_stats net;
 
-		if (!visit->nets[i])
-			continue;
 		vsp_net_get_stats(visit->nets[i], &net);
 		host_nic_json(h->nics[i], &net, &j);
 	}
@@ -223,8 +217,6 @@ static void visit_text(const struct host *h, const struct visit *visit, uint32_t
 		       " errors\n", stats.reads, stats.writes, stats.flushes, stats.errors);
 	}
 	for (uint32_t i = 0; i < h->nic_count; i++) {
-		if (!visit->nets[i])
-			continue;
 		vsp_net_get_stats(visit->nets[i], &net);
 		host_nic_text(h->nics[i], &net, stdout);
 	}
@@ -374,8 +366,9 @@ static int devices_open(struct host *h)
 	for (uint32_t i = 0; !ret && i < options->disk_count; i++)
 		ret = disk_open(h, options->disks[i]);
 	while (!ret && h->nic_count < options->nic_count) {
-		ret = host_nic_open(options->nics[h->nic_count], h->loop, &h->nics[h->nic_count]);
-		h->nic_count++;
+		uint32_t i = h->nic_count++;
+
+		ret = host_nic_open(options->nics[i], i, h->loop, &h->nics[i]);
 	}
 	return ret;
 }

@@ -1,116 +1,220 @@
 /* SPDX-License-Identifier: MIT */
-/* The host's network cards: a tap each, open as long as the host runs, lent to one guest at
- * a time. */
+/* The host's network cards: a tap each, open as long as the host runs. */
+#include <errno.h>
 #include <inttypes.h>
 #include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "loopback-host.h"
 
-/* An adapter closes its nic with itself; what it gets is therefore not the tap but this, which
- * passes all other calls on. Queues are the tap's own. */
 struct host_nic {
-	struct vsp_nic lent; /* first */
 	struct vsp_nic *tap;
 	struct loopback_tap spec;
 	struct vmbus_guid instance;
-	bool used, up;
+	bool up;
+	LIST_HEAD(, loan) loans;
+	struct loan *holder; /* has the tap; NULL: nobody */
+};
+
+/* What one guest's adapter has for a nic. The first that opens a queue holds the tap until it
+ * has none; the others see a dead link, and wait. */
+struct loan {
+	struct vsp_nic nic; /* first */
+	struct host_nic *of;
+	LIST_ENTRY(loan) link;
+	struct loan_queue *queues[LOOPBACK_QUEUES];
+	uint32_t queue_count, offloads;
 	void (*changed)(void *opaque);
 	void *opaque;
 };
 
-/* -- What is lent --------------------------------------------------------- */
+struct loan_queue {
+	struct vsp_nic_queue queue; /* first */
+	struct vsp_nic_queue *tap;  /* NULL: another guest has it */
+	uint32_t index;
+	struct vmbus_loop *loop;
+	struct vsp_nic_events events;
+	void *opaque;
+};
 
-static struct host_nic *nic_of(struct vsp_nic *lent)
+/* -- Who has the tap ------------------------------------------------------ */
+
+static int queue_take(struct loan *l, struct loan_queue *q)
 {
-	return (struct host_nic *)lent;
+	struct vsp_nic *tap = l->of->tap;
+
+	return tap->ops->queue_new(tap, q->index, q->loop, &q->events, q->opaque, &q->tap);
 }
 
-static void lent_info(struct vsp_nic *lent, struct vsp_nic_info *info)
+/* A queue that the tap refuses stays dead: there is no one to tell. */
+static void tap_take(struct loan *l)
 {
-	struct vsp_nic *tap = nic_of(lent)->tap;
+	struct vsp_nic *tap = l->of->tap;
+
+	l->of->holder = l;
+	(void)tap->ops->set_offloads(tap, l->offloads);
+	for (uint32_t i = 0; i < LOOPBACK_QUEUES; i++)
+		if (l->queues[i] && queue_take(l, l->queues[i]) == 0)
+			l->queues[i]->events.readable(l->queues[i]->opaque);
+	if (l->changed)
+		l->changed(l->opaque);
+}
+
+static void tap_give(struct host_nic *nic)
+{
+	struct loan *l;
+
+	nic->holder = NULL;
+	LIST_FOREACH(l, &nic->loans, link)
+		if (l->queue_count) {
+			tap_take(l);
+			return;
+		}
+}
+
+/* -- What an adapter calls ------------------------------------------------- */
+
+static void loan_info(struct vsp_nic *nic, struct vsp_nic_info *info)
+{
+	struct loan *l = (struct loan *)nic;
+	struct vsp_nic *tap = l->of->tap;
 
 	tap->ops->get_info(tap, info);
+	if (l->of->holder && l->of->holder != l)
+		info->link_up = false;
 }
 
-static int lent_queue_new(struct vsp_nic *lent, uint32_t index, struct vmbus_loop *loop,
-			  const struct vsp_nic_events *events, void *opaque, struct vsp_nic_queue **queue)
+static int loan_queue_new(struct vsp_nic *nic, uint32_t index, struct vmbus_loop *loop,
+			  const struct vsp_nic_events *events, void *opaque, struct vsp_nic_queue **out)
 {
-	struct vsp_nic *tap = nic_of(lent)->tap;
+	struct loan *l = (struct loan *)nic;
+	struct loan_queue *q = calloc(1, sizeof(*q));
+	int ret = 0;
 
-	return tap->ops->queue_new(tap, index, loop, events, opaque, queue);
+	if (!q)
+		return -ENOMEM;
+	q->queue.nic = nic;
+	q->index = index;
+	q->loop = loop;
+	q->events = *events;
+	q->opaque = opaque;
+	if (!l->of->holder)
+		l->of->holder = l;
+	if (l->of->holder == l)
+		ret = queue_take(l, q);
+	else
+		loopback_fail(0, "%s: a guest waits for it, another one has it", l->of->spec.name);
+	if (ret) {
+		free(q);
+		return ret;
+	}
+	l->queues[index] = q;
+	l->queue_count++;
+	*out = &q->queue;
+	return 0;
 }
 
-static void lent_queue_free(struct vsp_nic_queue *queue)
+static void loan_queue_free(struct vsp_nic_queue *queue)
 {
-	queue->nic->ops->queue_free(queue);
+	struct loan_queue *q = (struct loan_queue *)queue;
+	struct loan *l = (struct loan *)queue->nic;
+
+	if (q->tap)
+		q->tap->nic->ops->queue_free(q->tap);
+	l->queues[q->index] = NULL;
+	l->queue_count--;
+	free(q);
+	if (l->queue_count == 0 && l->of->holder == l)
+		tap_give(l->of);
 }
 
-static unsigned int lent_send(struct vsp_nic_queue *queue, struct vsp_nic_frame *frames,
+static unsigned int loan_send(struct vsp_nic_queue *queue, struct vsp_nic_frame *frames,
 			      unsigned int count)
 {
-	return queue->nic->ops->send(queue, frames, count);
+	struct vsp_nic_queue *tap = ((struct loan_queue *)queue)->tap;
+
+	if (tap)
+		return tap->nic->ops->send(tap, frames, count);
+	for (unsigned int i = 0; i < count; i++)
+		frames[i].result = -ENETDOWN;
+	return count;
 }
 
-static unsigned int lent_receive(struct vsp_nic_queue *queue, struct vsp_nic_frame *frames,
+static unsigned int loan_receive(struct vsp_nic_queue *queue, struct vsp_nic_frame *frames,
 				 unsigned int count)
 {
-	return queue->nic->ops->receive(queue, frames, count);
+	struct vsp_nic_queue *tap = ((struct loan_queue *)queue)->tap;
+
+	return tap ? tap->nic->ops->receive(tap, frames, count) : 0;
 }
 
-static int lent_offloads(struct vsp_nic *lent, uint32_t offloads)
+static int loan_offloads(struct vsp_nic *nic, uint32_t offloads)
 {
-	struct vsp_nic *tap = nic_of(lent)->tap;
+	struct loan *l = (struct loan *)nic;
+	struct vsp_nic *tap = l->of->tap;
 
-	return tap->ops->set_offloads(tap, offloads);
+	l->offloads = offloads;
+	return l->of->holder == l ? tap->ops->set_offloads(tap, offloads) : 0;
 }
 
-static void lent_watch_link(struct vsp_nic *lent, void (*changed)(void *opaque), void *opaque)
+static void loan_watch_link(struct vsp_nic *nic, void (*changed)(void *opaque), void *opaque)
 {
-	struct host_nic *nic = nic_of(lent);
+	struct loan *l = (struct loan *)nic;
 
-	nic->changed = changed;
-	nic->opaque = opaque;
+	l->changed = changed;
+	l->opaque = opaque;
 }
 
-static void lent_close(struct vsp_nic *lent)
+static void loan_close(struct vsp_nic *nic)
 {
-	nic_of(lent)->used = false;
+	struct loan *l = (struct loan *)nic;
+
+	LIST_REMOVE(l, link);
+	free(l);
 }
 
-static const struct vsp_nic_ops lent_ops = {
-	.size = sizeof(lent_ops),
-	.get_info = lent_info,
-	.queue_new = lent_queue_new,
-	.queue_free = lent_queue_free,
-	.send = lent_send,
-	.receive = lent_receive,
-	.set_offloads = lent_offloads,
-	.watch_link = lent_watch_link,
-	.close = lent_close,
+static const struct vsp_nic_ops loan_ops = {
+	.size = sizeof(loan_ops),
+	.get_info = loan_info,
+	.queue_new = loan_queue_new,
+	.queue_free = loan_queue_free,
+	.send = loan_send,
+	.receive = loan_receive,
+	.set_offloads = loan_offloads,
+	.watch_link = loan_watch_link,
+	.close = loan_close,
 };
 
 /* -- The tap -------------------------------------------------------------- */
 
+static bool tap_up(const struct host_nic *nic)
+{
+	struct vsp_nic_info info;
+
+	nic->tap->ops->get_info(nic->tap, &info);
+	return info.link_up;
+}
+
 static void link_changed(void *opaque)
 {
 	struct host_nic *nic = opaque;
-	struct vsp_nic_info info;
+	struct loan *l;
 
-	lent_info(&nic->lent, &info);
-	if (info.link_up == nic->up)
+	if (tap_up(nic) == nic->up)
 		return;
-	nic->up = info.link_up;
+	nic->up = !nic->up;
 	loopback_fail(0, "%s: the link is %s", nic->spec.name,
 		      nic->up			       ? "up" :
 		      if_nametoindex(nic->spec.name) ? "down" :
 						       "down: the interface is gone");
-	if (nic->changed)
-		nic->changed(nic->opaque);
+	LIST_FOREACH(l, &nic->loans, link)
+		if (l->changed)
+			l->changed(l->opaque);
 }
 
 /* An interface that is up already needs no privilege to bring it up. */
@@ -153,24 +257,24 @@ static void mac_make(struct loopback_tap *spec)
 					   (uint8_t)(hash >> 8), (uint8_t)hash}, 6);
 }
 
-static struct vmbus_guid instance_make(const uint8_t mac[6])
+/* The bus offers cards in the order of these. */
+static struct vmbus_guid instance_make(uint32_t index, const uint8_t mac[6])
 {
-	struct vmbus_guid id = VMBUS_GUID(0xf8615163, 0, 0x1000, 0x20, 0);
+	struct vmbus_guid id = VMBUS_GUID(0xf8615163, index, 0x1000, 0x20, 0);
 
 	memcpy(id.b + 10, mac, 6);
 	return id;
 }
 
-int host_nic_open(const char *spec, struct vmbus_loop *loop, struct host_nic **out)
+int host_nic_open(const char *spec, uint32_t index, struct vmbus_loop *loop, struct host_nic **out)
 {
 	struct host_nic *nic = calloc(1, sizeof(*nic));
-	struct vsp_nic_info info;
 	int ret;
 
 	*out = nic;
 	if (!nic)
 		return loopback_fail(LOOPBACK_FAILED, "out of memory");
-	nic->lent.ops = &lent_ops;
+	LIST_INIT(&nic->loans);
 	nic->spec.host = true;
 	ret = loopback_tap_parse("--nic", spec, &nic->spec);
 	if (!ret)
@@ -179,9 +283,8 @@ int host_nic_open(const char *spec, struct vmbus_loop *loop, struct host_nic **o
 		return ret;
 	if (!nic->spec.has_mac)
 		mac_make(&nic->spec);
-	nic->instance = instance_make(nic->spec.mac);
-	lent_info(&nic->lent, &info);
-	nic->up = info.link_up;
+	nic->instance = instance_make(index, nic->spec.mac);
+	nic->up = tap_up(nic);
 	nic->tap->ops->watch_link(nic->tap, link_changed, nic);
 	return LOOPBACK_OK;
 }
@@ -198,26 +301,23 @@ void host_nic_close(struct host_nic *nic)
 
 /* -- Guests --------------------------------------------------------------- */
 
-const char *host_nic_name(const struct host_nic *nic)
-{
-	return nic->spec.name;
-}
-
-bool host_nic_used(const struct host_nic *nic)
-{
-	return nic->used;
-}
-
 int host_nic_offer(struct host_nic *nic, struct vsp_net_config *config, struct vsp_net **net)
 {
+	struct loan *l = calloc(1, sizeof(*l));
 	int ret;
 
-	config->nic = &nic->lent;
+	if (!l)
+		return -ENOMEM;
+	l->nic.ops = &loan_ops;
+	l->of = nic;
+	LIST_INSERT_HEAD(&nic->loans, l, link);
+	config->nic = &l->nic;
 	config->instance_id = nic->instance;
 	config->max_channels = nic->spec.queues;
 	memcpy(config->mac, nic->spec.mac, 6);
 	ret = vsp_net_new(config, net);
-	nic->used = ret == 0;
+	if (ret)
+		loan_close(&l->nic);
 	return ret;
 }
 

@@ -236,16 +236,31 @@ int session_start(struct session *s, const struct loopback_options *options, uin
 
 /* -- Channels ------------------------------------------------------------- */
 
-struct vmbus_guest_channel *session_find(struct session *s, struct vmbus_guid interface, uint32_t index)
+/* Offers come in any order; the host counts in that of its command line. */
+struct vmbus_guest_channel *session_next(struct session *s, const struct vmbus_guest_channel *last)
 {
+	uint32_t above = last ? last->offer.channel_id : 0;
+	struct vmbus_guest_channel *next = NULL;
+
 	for (uint32_t i = 0; i < SESSION_CHANNELS; i++) {
 		struct vmbus_guest_channel *c = &s->channels[i];
 
+		if (c->state != VMBUS_GUEST_CHANNEL_NONE && c->offer.channel_id > above &&
+		    (!next || c->offer.channel_id < next->offer.channel_id))
+			next = c;
+	}
+	return next;
+}
+
+struct vmbus_guest_channel *session_find(struct session *s, struct vmbus_guid interface, uint32_t index)
+{
+	struct vmbus_guest_channel *c = NULL;
+
+	while ((c = session_next(s, c)))
 		if (c->state == VMBUS_GUEST_CHANNEL_OFFERED && c->offer.subchannel_index == 0 &&
 		    vmbus_guid_equal(c->offer.interface_id, interface) && index-- == 0)
-			return c;
-	}
-	return NULL;
+			break;
+	return c;
 }
 
 int session_gpadl(struct session *s, struct vmbus_guest_channel *channel, const uint64_t *pfns,

@@ -119,6 +119,8 @@ bool session_look(struct session *s);
 int session_wait(struct session *s, const bool *flag);
 int session_answer(struct session *s, int ret, const char *what);
 
+/* The offer after @last (NULL: the first), by channel id. NULL: that was the last. */
+struct vmbus_guest_channel *session_next(struct session *s, const struct vmbus_guest_channel *last);
 /* The @index-th device of its kind, NULL: there is none. */
 struct vmbus_guest_channel *session_find(struct session *s, struct vmbus_guid interface, uint32_t index);
 /* Hands guest pages to the host, takes them back. Return an exit code. */

@@ -3,6 +3,7 @@
 # between them: the tool's host with a tap in one, its guest with a tap in the other. Needs
 # root, /dev/net/tun and iproute2. $work is a directory of the test's own.
 set -u
+[ -n "${VMBUS_TEST_GUARDED-}" ] || VMBUS_TEST_GUARDED=1 exec timeout -k 30 600 "$0"
 
 skip() {
 	echo "SKIP: $*"
@@ -30,8 +31,8 @@ world_end() {
 	local pid
 	for pid in ${guest:+"$guest"} ${host:+"$host"} ${others[@]+"${others[@]}"}; do
 		kill -9 "$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
 	done
-	wait 2>/dev/null
 	ip netns del "$a" 2>/dev/null
 	ip netns del "$b" 2>/dev/null
 	rm -rf "$work"
@@ -88,21 +89,11 @@ host_start() { # SPEC...: of --nic
 	read -r -t 60 _ <"$work/ready" || die "the host did not start"
 }
 
-# Whoever comes before the host noticed the end of the last guest does not get the card.
 guest_start() { # OPTION...: of nic
-	local end=$((SECONDS + 60))
-	until guest_try "$@"; do
-		[ $SECONDS -lt $end ] || die "the guest did not start"
-	done
-}
-
-guest_try() {
-	ip netns exec "$b" "$loopback" guest --socket "$work/bus" --json nic "$@" >"$work/guest.log" 2>"$work/guest.err" &
+	ip netns exec "$b" "$loopback" guest --socket "$work/bus" --json nic "$@" \
+		>"$work/guest.log" 2>"$work/guest.err" &
 	guest=$!
-	until grep -q '"event": "up"' "$work/guest.log"; do
-		kill -0 "$guest" 2>/dev/null || { wait "$guest"; guest=''; return 1; }
-		sleep 0.05
-	done
+	until_ok 60 grep -q '"event": "up"' "$work/guest.log" || die "the guest did not start"
 }
 
 guest_stop() {
