@@ -12,6 +12,9 @@
 
 #include "loopback-host.h"
 
+#define BUSY_US 50000
+#define BUSY_TRIES 200
+
 struct host_nic {
 	struct vsp_nic *tap;
 	struct loopback_tap spec;
@@ -235,15 +238,17 @@ int loopback_tap_open(const struct loopback_tap *spec, struct vmbus_loop *loop, 
 {
 	struct vsp_nic_tap_config config = VSP_NIC_TAP_CONFIG_INIT;
 	struct vmbus_error err = {0};
+	int ret, tries = BUSY_TRIES;
 
 	config.name = spec->name;
 	config.queues = spec->queues;
 	config.mtu = spec->mtu;
 	config.up = !interface_up(spec->name);
 	config.loop = loop;
-	if (vsp_nic_tap(&config, tap, &err))
-		return loopback_fail(LOOPBACK_FAILED, "%s", err.text);
-	return LOOPBACK_OK;
+	/* a killed process's io_uring keeps its tap a little longer than the process lives */
+	while ((ret = vsp_nic_tap(&config, tap, &err)) == -EBUSY && tries-- > 0)
+		usleep(BUSY_US);
+	return ret ? loopback_fail(LOOPBACK_FAILED, "%s", err.text) : LOOPBACK_OK;
 }
 
 /* The guest's address: Microsoft's prefix, and what the name of the tap gives (FNV-1a). */
