@@ -3,6 +3,10 @@
 
 #include <string.h>
 
+#include <vhd/maintain.h>
+
+enum { CHECK_EVERY = 4 };
+
 static int cut_io(void *opaque, struct vhd_io *io)
 {
 	struct test *t = opaque;
@@ -55,6 +59,22 @@ static void disk_write(const struct test *t, struct vhd_image *image, int point)
 	disk_check(t, image, point, sector, data[0]);
 }
 
+/* What no repair would bring back is damage; leaks and stale copies are not. */
+static void structure_check(struct test *t, int point)
+{
+	struct vhd_check check = VHD_CHECK_INIT;
+	struct vhd_task task = VHD_TASK_INIT;
+	struct vhd_open_options options;
+	struct vhd_error err;
+
+	crash_options(t, &options, &cut_ops, 0);
+	task.open = &options;
+	if (vhd_check(t->cut.path, &task, &check, &err))
+		crash_fail(t, err.text, point);
+	if (check.count[VHD_FINDING_DAMAGE])
+		crash_fail(t, "check finds damage", point);
+}
+
 /* What is in t->cut, as a reader and as a writer find it. */
 static void crash_check(struct test *t, int point)
 {
@@ -62,6 +82,8 @@ static void crash_check(struct test *t, int point)
 	struct vhd_image *image;
 	struct vhd_error err;
 
+	if (point % CHECK_EVERY == 0)
+		structure_check(t, point);
 	for (int writable = 0; writable < 2; writable++) {
 		crash_options(t, &options, &cut_ops, writable ? 0 : VHD_OPEN_READ_ONLY);
 		if (vhd_open(t->cut.path, &options, &image, &err))

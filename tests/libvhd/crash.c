@@ -33,16 +33,8 @@ static const struct kind kinds[] = {
 };
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CRASH_FEW
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(CRASH_FEW)
-enum { POINTS = 15000, SUBSETS = 2 };
-#else
-enum { POINTS = 100000, SUBSETS = 12 };
-#endif
+/* Random ones at each point; few, so that a short run comes to all kinds. */
+enum { SUBSETS = 12, FEW_SUBSETS = 2 };
 
 void crash_fail(const struct test *t, const char *what, int point)
 {
@@ -167,22 +159,21 @@ static void test_fini(struct test *t)
 }
 
 /* A table of 1 MiB takes its time to be read: fewer points. */
-static long test_run(unsigned seed)
+static long test_run(unsigned seed, int subsets)
 {
 	static struct test t;
 
 	test_init(&t, seed);
 	crash_work(&t, t.kind->far ? 20 : 60);
-	crash_cut(&t, t.kind->far ? 2 : SUBSETS);
+	crash_cut(&t, t.kind->far ? FEW_SUBSETS : subsets);
 	test_fini(&t);
 	return t.points;
 }
 
 int main(int argc, char **argv)
 {
-	const char *points = getenv("VHD_CRASH_POINTS");
 	unsigned seed = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
-	long want = argc > 2 ? atol(argv[2]) : points ? atol(points) : POINTS;
+	long want = argc > 2 ? atol(argv[2]) : image_cases("VHD_CRASH_POINTS", 100000, 15000);
 	long have = 0;
 	unsigned first = seed;
 
@@ -190,7 +181,7 @@ int main(int argc, char **argv)
 	mallopt(M_MMAP_THRESHOLD, CRASH_FILE_MAX);
 	mallopt(M_TRIM_THRESHOLD, CRASH_FILE_MAX);
 	for (; have < want; seed++)
-		have += test_run(seed);
+		have += test_run(seed, want < 50000 ? FEW_SUBSETS : SUBSETS);
 	printf("%ld crash points, seeds %u to %u\n", have, first, seed - 1);
 	return 0;
 }

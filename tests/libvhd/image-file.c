@@ -25,6 +25,24 @@ static int unsynced_submit(void *opaque, struct vhd_io *io)
 
 const struct vhd_io_ops image_io_unsynced = { sizeof(image_io_unsynced), unsynced_submit };
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define WITH_ADDRESS_SANITIZER
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(WITH_ADDRESS_SANITIZER)
+enum { SANITIZED = 1 };
+#else
+enum { SANITIZED = 0 };
+#endif
+
+unsigned image_cases(const char *variable, unsigned plain, unsigned sanitized)
+{
+	const char *value = getenv(variable);
+
+	return value ? (unsigned)atoi(value) : SANITIZED ? sanitized : plain;
+}
+
 void image_file_init(struct image_file *f)
 {
 	const char *base = getenv("TMPDIR");

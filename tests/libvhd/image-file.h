@@ -11,6 +11,10 @@
 /* vhd_io_sync without the syncs, for tests that make thousands of them. */
 extern const struct vhd_io_ops image_io_unsynced;
 
+/* How many random cases a test runs: what the environment's @variable says, or @plain, or
+ * with sanitizers, which are slow, @sanitized. */
+unsigned image_cases(const char *variable, unsigned plain, unsigned sanitized);
+
 struct image_file {
 	char dir[64];
 	char path[80];

@@ -225,9 +225,9 @@ static void chain_run(unsigned seed, bool mount)
 
 int main(int argc, char **argv)
 {
-	const char *cases = getenv("VHD_ORACLE_CASES");
 	unsigned first = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
-	unsigned count = argc > 2 ? (unsigned)atoi(argv[2]) : cases ? (unsigned)atoi(cases) : 40;
+	unsigned count = argc > 2 ? (unsigned)atoi(argv[2]) :
+				    image_cases("VHD_ORACLE_CASES", 150, 40);
 	bool mount = access("/dev/fuse", R_OK | W_OK) == 0 &&
 		     system("vhdimount -V >/dev/null 2>&1 && fusermount -V >/dev/null 2>&1") == 0;
 

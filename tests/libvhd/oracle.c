@@ -134,6 +134,7 @@ static void open_image(const struct oracle *o, struct vhd_image **image)
 
 	if (random_below(3) == 0)
 		options.flags = VHD_OPEN_DIRECT;
+	options.io = &image_io_unsynced;
 	if (vhd_open(o->file.path, &options, image, &err))
 		fail(o, "%s", err.text);
 }
@@ -173,6 +174,20 @@ static void write_by_us(struct oracle *o)
 	}
 	if (vhd_close(image))
 		fail(o, "close");
+}
+
+static void resize_by_us(struct oracle *o)
+{
+	struct vhd_image *image;
+	struct vhd_error err;
+	uint64_t size = random_below(2) ? random_size(o) : o->size + random_below(64) * 512;
+
+	open_image(o, &image);
+	if (vhd_resize(image, size, VHD_RESIZE_SHRINK | VHD_RESIZE_SPARSE, &err))
+		fail(o, "resize to %" PRIu64 ": %s", size, err.text);
+	if (vhd_close(image) || ftruncate(o->model_fd, (off_t)size) < 0)
+		fail(o, "close after resize");
+	o->size = size;
 }
 
 static void compare_chunk(const struct oracle *o, struct vhd_image *image, uint64_t offset,
@@ -265,6 +280,7 @@ static void oracle_create(struct oracle *o)
 static void oracle_run(unsigned seed)
 {
 	struct oracle o = { .seed = seed };
+	bool resized = false;
 
 	srandom(seed);
 	o.vhdx = seed % 2 == 0;
@@ -284,10 +300,14 @@ static void oracle_run(unsigned seed)
 			write_by_qemu(&o);
 		compare_by_us(&o);
 		write_by_us(&o);
+		if (random_below(3) == 0) {
+			resize_by_us(&o);
+			resized = true;
+		}
 		compare_by_us(&o);
 		compare_by_qemu(&o);
 	}
-	if (!o.vhdx)
+	if (!o.vhdx && !resized) /* it shows the size an image was made with */
 		check_by_libvhdi(&o);
 	close(o.model_fd);
 	image_file_fini(&o.file);
@@ -295,9 +315,9 @@ static void oracle_run(unsigned seed)
 
 int main(int argc, char **argv)
 {
-	const char *cases = getenv("VHD_ORACLE_CASES");
 	unsigned first = argc > 1 ? (unsigned)atoi(argv[1]) : 1;
-	unsigned count = argc > 2 ? (unsigned)atoi(argv[2]) : cases ? (unsigned)atoi(cases) : 60;
+	unsigned count = argc > 2 ? (unsigned)atoi(argv[2]) :
+				    image_cases("VHD_ORACLE_CASES", 150, 30);
 
 	if (system("qemu-img --version >/dev/null 2>&1 && qemu-io --version >/dev/null 2>&1 && "
 		   "vhdiinfo -V >/dev/null 2>&1") != 0) {
