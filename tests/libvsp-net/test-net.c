@@ -236,7 +236,8 @@ static void coalesced_frames_pass(uint32_t receive_pages, uint32_t slot_size)
 					    .gso_size = 1448, .header_len = 54, .csum_start = 34,
 					    .csum_offset = 16};
 	/* around the edges of slots with room for 1566 and for 8222 bytes */
-	static const uint32_t lens[] = {1515, 1566, 1567, 3132, 3133, 8222, 8223, 16444, 16445, 62780, 65535};
+	static const uint32_t lens[] = {1515, 1566,  1567,  3132,  3133, 8222,
+					8223, 16444, 16445, 62780, 65535};
 
 	world_up(w);
 	cr_expect_eq(w->vsc[0].slot_size, slot_size);
