@@ -170,10 +170,11 @@ static int header_read(const struct open_context *ctx, const struct vhd_layer *l
 	int ret;
 
 	/* An offset outside the file is a fault, not a failed read. */
-	if (offset > found->space_end || found->space_end - offset < sizeof(bytes))
+	if (offset % VHD_SECTOR || offset < VHD_FOOTER_SIZE || offset > found->space_end ||
+	    found->space_end - offset < sizeof(bytes))
 		return vhd_fail(ctx->err, VHD_FAULT_HEADER_OFFSET,
 				"footer: data offset is %" PRIu64
-				", expected 1024 bytes there before %" PRIu64,
+				", expected a multiple of 512 with 1024 bytes before %" PRIu64,
 				offset, found->space_end);
 	ret = vhd_file_read(ctx->image, layer->file, bytes, sizeof(bytes), offset);
 	if (ret)

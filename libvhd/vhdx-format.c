@@ -178,7 +178,7 @@ int vhdx_regions_parse(const uint8_t *bytes, uint64_t file_size, struct vhdx_reg
 
 /* -- Metadata ----------------------------------------------------------------------- */
 
-enum { ITEM_USER = 1, ITEM_VIRTUAL_DISK = 2, ITEM_REQUIRED = 4 };
+enum { ITEM_USER = 1, ITEM_VIRTUAL_DISK = 2, ITEM_REQUIRED = 4, ITEM_FLAGS = 7 };
 
 /* What each item must be; the locator's length is its own affair. */
 static const struct {
@@ -201,6 +201,11 @@ static int item_add(const uint8_t *entry, uint32_t index, uint32_t region, struc
 	uint32_t flags = get_le32(entry + 24);
 	int known = 0;
 
+	if (vhdx_guid_is_zero(entry) || flags & ~(uint32_t)ITEM_FLAGS)
+		return vhd_fail(err, VHD_FAULT_VHDX_METADATA,
+				"metadata: item %" PRIu32 " has no name, or flags 0x%" PRIx32
+				", expected at most 7",
+				index, flags);
 	if (memcmp(entry, item_incomplete, 16) == 0 && !(flags & ITEM_USER))
 		return vhd_fail(err, VHD_FAULT_VHDX_INCOMPLETE,
 				"metadata: the file's maker has not finished it");
@@ -230,15 +235,31 @@ static int item_add(const uint8_t *entry, uint32_t index, uint32_t region, struc
 	return 0;
 }
 
-static int items_check_overlap(const struct vhdx_item *items, struct vhd_error *err)
+static bool item_is_same(const uint8_t *a, const uint8_t *b)
 {
-	for (int i = 0; i < VHDX_ITEMS; i++)
-		for (int k = 0; k < i; k++)
-			if (items[i].offset < items[k].offset + items[k].length &&
-			    items[k].offset < items[i].offset + items[i].length)
+	return memcmp(a, b, 16) == 0 && !((get_le32(a + 24) ^ get_le32(b + 24)) & ITEM_USER);
+}
+
+static bool item_overlaps(const uint8_t *a, const uint8_t *b)
+{
+	uint64_t start_a = get_le32(a + 16), start_b = get_le32(b + 16);
+
+	return start_a < start_b + get_le32(b + 20) && start_b < start_a + get_le32(a + 20);
+}
+
+/* Known or not: no two of the same name, no two in the same place. */
+static int items_check_apart(const uint8_t *entries, uint32_t count, struct vhd_error *err)
+{
+	for (uint32_t i = 0; i < count; i++)
+		for (uint32_t k = 0; k < i; k++) {
+			const uint8_t *a = entries + 32 * i, *b = entries + 32 * k;
+
+			if (item_is_same(a, b) || item_overlaps(a, b))
 				return vhd_fail(err, VHD_FAULT_VHDX_METADATA,
-						"metadata: items %s and %s overlap",
-						item_rows[k].name, item_rows[i].name);
+						"metadata: items %" PRIu32 " and %" PRIu32
+						" have the same name or place",
+						k, i);
+		}
 	return 0;
 }
 
@@ -261,7 +282,7 @@ int vhdx_metadata_parse(const uint8_t *bytes, uint32_t length, struct vhdx_item 
 		if (items[i].length == 0)
 			ret = vhd_fail(err, VHD_FAULT_VHDX_METADATA, "metadata: no item %s",
 				       item_rows[i].name);
-	return ret ? ret : items_check_overlap(items, err);
+	return ret ? ret : items_check_apart(bytes + 32, count, err);
 }
 
 void vhdx_disk_derive(struct vhdx_disk *d)

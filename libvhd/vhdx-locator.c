@@ -31,16 +31,10 @@ static bool string_inside(uint32_t offset, uint16_t size, uint32_t length)
 	       length - offset >= size;
 }
 
-int vhdx_locator_find(const uint8_t *bytes, uint32_t length, const char *key, char **value,
-		      struct vhd_error *err)
+/* Do all keys and values lie inside? */
+static int locator_check(const uint8_t *bytes, uint32_t length, uint32_t count,
+			 struct vhd_error *err)
 {
-	uint32_t count;
-
-	*value = NULL;
-	if (length < LOCATOR_HEADER || memcmp(bytes, locator_type, 16) != 0)
-		return vhd_fail(err, VHD_FAULT_LOCATOR,
-				"parent locator: its type is not that of VHDX");
-	count = get_le16(bytes + 18);
 	if (count > LOCATOR_KEYS || LOCATOR_HEADER + count * LOCATOR_ENTRY > length)
 		return vhd_fail(err, VHD_FAULT_LOCATOR,
 				"parent locator: %" PRIu32 " keys, expected at most %d in %" PRIu32
@@ -48,22 +42,53 @@ int vhdx_locator_find(const uint8_t *bytes, uint32_t length, const char *key, ch
 				count, LOCATOR_KEYS, length);
 	for (uint32_t i = 0; i < count; i++) {
 		const uint8_t *e = bytes + LOCATOR_HEADER + i * LOCATOR_ENTRY;
-		uint32_t key_at = get_le32(e), value_at = get_le32(e + 4);
-		uint16_t key_size = get_le16(e + 8), value_size = get_le16(e + 10);
-		char *name;
 
-		if (!string_inside(key_at, key_size, length) ||
-		    !string_inside(value_at, value_size, length))
+		if (!string_inside(get_le32(e), get_le16(e + 8), length) ||
+		    !string_inside(get_le32(e + 4), get_le16(e + 10), length))
 			return vhd_fail(err, VHD_FAULT_LOCATOR,
 					"parent locator: key %" PRIu32 " lies outside its %" PRIu32
 					" bytes",
 					i, length);
-		name = vhd_utf16_decode(bytes + key_at, key_size, UTF16_LE);
-		if (name && !*value && strcmp(name, key) == 0)
-			*value = vhd_utf16_decode(bytes + value_at, value_size, UTF16_LE);
-		free(name);
 	}
 	return 0;
+}
+
+static bool key_is(const uint8_t *bytes, const uint8_t *entry, const char *key)
+{
+	char *name = vhd_utf16_decode(bytes + get_le32(entry), get_le16(entry + 8), UTF16_LE);
+	bool same = name && strcmp(name, key) == 0;
+
+	free(name);
+	return same;
+}
+
+int vhdx_locator_find(const uint8_t *bytes, uint32_t length, const char *key, char **value,
+		      struct vhd_error *err)
+{
+	const uint8_t *found = NULL;
+	uint32_t count;
+	int ret;
+
+	*value = NULL;
+	if (length < LOCATOR_HEADER || memcmp(bytes, locator_type, 16) != 0)
+		return vhd_fail(err, VHD_FAULT_LOCATOR,
+				"parent locator: its type is not that of VHDX");
+	count = get_le16(bytes + 18);
+	ret = locator_check(bytes, length, count, err);
+	for (uint32_t i = 0; !ret && i < count; i++) {
+		const uint8_t *entry = bytes + LOCATOR_HEADER + i * LOCATOR_ENTRY;
+
+		if (!key_is(bytes, entry, key))
+			continue;
+		if (found)
+			ret = vhd_fail(err, VHD_FAULT_LOCATOR,
+				       "parent locator: key %s stands there twice", key);
+		found = entry;
+	}
+	if (!ret && found)
+		*value = vhd_utf16_decode(bytes + get_le32(found + 4), get_le16(found + 10),
+					  UTF16_LE);
+	return ret;
 }
 
 /* -- Making one --------------------------------------------------------------------- */

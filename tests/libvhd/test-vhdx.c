@@ -109,68 +109,6 @@ static void put(const struct image_file *f, uint64_t value, size_t size, uint64_
 	image_file_write(f, bytes, size, offset);
 }
 
-Test(vhdx, refuses_each_corruption_by_name)
-{
-	static const struct {
-		const char *name;
-		uint64_t offset, value;
-		size_t size;
-		int fault;
-	} rows[] = {
-		{ "good", 0, 'v', 1, 0 },
-		{ "identifier", 3, 'X', 1, VHD_FAULT_FOOTER_COOKIE },
-		{ "metadata signature", METADATA, 'M', 1, VHD_FAULT_VHDX_METADATA },
-		{ "metadata count", METADATA + 10, 3000, 2, VHD_FAULT_VHDX_METADATA },
-		{ "item missing", METADATA + 10, 4, 2, VHD_FAULT_VHDX_METADATA },
-		{ "item over the table", METADATA + 32 + 16, 100, 4, VHD_FAULT_VHDX_METADATA },
-		{ "item outside", METADATA + 32 + 16, MIB - 4, 4, VHD_FAULT_VHDX_METADATA },
-		{ "item too long", METADATA + 32 + 20, 16, 4, VHD_FAULT_VHDX_METADATA },
-		{ "items overlap", METADATA + 32 + 16, 65536 + 8, 4, VHD_FAULT_VHDX_METADATA },
-		{ "item flags", METADATA + 32 + 24, 6, 4, VHD_FAULT_VHDX_METADATA },
-		{ "unknown required item", METADATA + 32, 1, 1, VHD_FAULT_VHDX_METADATA },
-		{ "block size 3 MiB", ITEMS, 3 * MIB, 4, VHD_FAULT_BLOCK_SIZE },
-		{ "block size 512 KiB", ITEMS, MIB / 2, 4, VHD_FAULT_BLOCK_SIZE },
-		{ "block size 512 MiB", ITEMS, 512 * MIB, 4, VHD_FAULT_BLOCK_SIZE },
-		{ "reserved flags", ITEMS + 4, 4, 4, VHD_FAULT_VHDX_METADATA },
-		{ "parent without a locator", ITEMS + 4, 2, 4, VHD_FAULT_VHDX_METADATA },
-		{ "size 0", ITEMS + 8, 0, 8, VHD_FAULT_DISK_SIZE },
-		{ "size odd", ITEMS + 8, 513, 8, VHD_FAULT_DISK_SIZE },
-		{ "size too large", ITEMS + 8, (UINT64_C(64) << 40) + 512, 8, VHD_FAULT_DISK_SIZE },
-		{ "size over the table", ITEMS + 8, UINT64_C(1) << 40, 8, VHD_FAULT_BAT_SIZE },
-		{ "logical sector 1024", ITEMS + 32, 1024, 4, VHD_FAULT_SECTOR_SIZE },
-		{ "physical sector 0", ITEMS + 36, 0, 4, VHD_FAULT_SECTOR_SIZE },
-		{ "block state 4", BAT + 16, 4, 8, VHD_FAULT_BAT_ENTRY },
-		{ "block state 5", BAT + 16, 5, 8, VHD_FAULT_BAT_ENTRY },
-		{ "reserved bits", BAT + 16, 8, 8, VHD_FAULT_BAT_ENTRY },
-		{ "present at 0", BAT + 16, 6, 8, VHD_FAULT_BAT_ENTRY },
-		{ "past the end", BAT + 16, 6 * MIB + 6, 8, VHD_FAULT_BAT_ENTRY },
-		{ "far past the end", BAT + 16, UINT64_MAX << 20 | 6, 8, VHD_FAULT_BAT_ENTRY },
-		{ "over the log", BAT + 16, MIB + 6, 8, VHD_FAULT_BAT_OVERLAP },
-		{ "over metadata", BAT + 16, 2 * MIB + 6, 8, VHD_FAULT_BAT_OVERLAP },
-		{ "over another block", BAT + 16, 4 * MIB + 6, 8, VHD_FAULT_BAT_OVERLAP },
-		{ "trimmed, over another", BAT + 16, 4 * MIB + 3, 8, VHD_FAULT_BAT_OVERLAP },
-		{ "partial without a parent", BAT + 16, 7, 8, VHD_FAULT_BAT_ENTRY },
-		{ "zero", BAT + 16, 2, 8, 0 },
-		{ "unmapped", BAT + 16, 3, 8, 0 },
-	};
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct vhd_error err = { 0, "" };
-		struct vhd_image *image;
-		struct image_file f;
-
-		file_make(&f);
-		put(&f, rows[i].value, rows[i].size, rows[i].offset);
-		for (int writable = 0; writable < 2; writable++) {
-			int ret = file_open(&f, writable ? 0 : VHD_OPEN_READ_ONLY, &image, &err);
-
-			cr_expect_eq(ret, rows[i].fault, "%s: %d %s", rows[i].name, ret, err.text);
-			vhd_close(image);
-		}
-		image_file_fini(&f);
-	}
-}
-
 Test(vhdx, that_could_be_a_vhd_too_is_not_guessed)
 {
 	struct image_file f;
