@@ -292,11 +292,7 @@ static int adapter_up(struct bridge *b)
 		ret = adapter_setup(b);
 	if (!ret)
 		ret = subs_open(b);
-	if (!ret)
-		ret = frames_start(b);
-	if (!ret)
-		up_tell(b);
-	return ret;
+	return ret ? ret : frames_start(b);
 }
 
 static void adapter_halt(struct bridge *b)
@@ -376,7 +372,11 @@ static int mtu_follow(struct bridge *b)
 		return LOOPBACK_OK;
 	ret = adapter_down(b);
 	b->mtu = mtu;
-	return ret ? ret : adapter_up(b);
+	if (!ret)
+		ret = adapter_up(b);
+	if (!ret)
+		up_tell(b);
+	return ret;
 }
 
 static void tick_fire(struct vmbus_timer *timer)
@@ -519,6 +519,7 @@ int loopback_bridge(struct session *s, const struct loopback_options *options)
 		/* only now: whoever waits for a host that does not answer wants to be rid of us */
 		signals_set(&set);
 		sigprocmask(SIG_BLOCK, &set, NULL);
+		up_tell(b);
 		ret = bridge_run(b);
 		rates_clear();
 		end_tell(b);
