@@ -55,41 +55,16 @@ static int merge_run(const struct merge *m)
 	return ret ? ret : vhd_flush(m->parent);
 }
 
-/* Does the child hold anything behind @size? */
-static int owns_behind(struct vhd_image *child, uint64_t size, bool *owns)
+/* The parent becomes as long as the child, which may be longer. */
+static int parent_fit(struct merge *m, struct vhd_error *err)
 {
-	uint64_t whole = child->layers[0].size, length;
-	enum vhd_own own;
-	int ret = 0;
-
-	*owns = false;
-	for (uint64_t at = size; !ret && !*owns && at < whole; at += length) {
-		ret = vhd_extent_own(child, at, whole - at, &length, &own);
-		*owns = !ret && own != VHD_OWN_NOTHING;
-	}
-	return ret;
-}
-
-static int parent_fit(struct merge *m, const char *path, struct vhd_error *err)
-{
-	uint64_t have = m->parent->layers[0].size;
-	bool owns;
-	int ret = owns_behind(m->child, have, &owns);
-
-	if (ret)
-		return vhd_fail(err, ret, "%s: cannot read its tables", path);
-	if (owns)
-		return vhd_fail(err, -ENOTSUP,
-				"%s: its parent has only %" PRIu64 " bytes, the child holds data "
-				"behind that: resize the parent first",
-				path, have);
-	m->size = min_u64(m->child->layers[0].size, have);
-	return 0;
+	m->size = m->child->layers[0].size;
+	return m->parent->layers[0].size < m->size ? vhd_resize(m->parent, m->size, 0, err) : 0;
 }
 
 static int merge_into(struct merge *m, const char *path, struct vhd_error *err)
 {
-	int ret = parent_fit(m, path, err);
+	int ret = parent_fit(m, err);
 
 	if (ret)
 		return ret;

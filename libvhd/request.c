@@ -131,7 +131,10 @@ static int transfer_result(struct vhd_request *r, int result)
 	if ((uint64_t)result > r->io.length)
 		return -EIO;
 	request_written(r, (uint64_t)result);
-	iov_advance(r, (uint64_t)result);
+	if ((uint64_t)result == r->length) /* mostly all of it at once */
+		r->position = r->length;
+	else
+		iov_advance(r, (uint64_t)result);
 	return 0;
 }
 

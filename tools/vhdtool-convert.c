@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* vhdtool convert: threads take chunk after chunk of the disk; each reads what its
- * chunk holds and writes what of it is not zero, so as many requests are in flight as
- * there are threads. Pieces are small: what was read is still in the CPU's cache when
- * it is looked through and written. */
+/* vhdtool convert: threads take chunk after chunk of what the disk holds; each reads its
+ * chunk and writes what of it is not zero, so as many requests are in flight as there
+ * are threads. Pieces are small: what was read is still in the CPU's cache when it is
+ * looked through and written. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -17,8 +17,12 @@ enum { CHUNK = 2 << 20, PIECE = 256 << 10, GRAIN = 32 << 10, THREADS_MAX = 64 };
 struct copy {
 	struct vhd_image *from, *to;
 	uint64_t size;
-	_Atomic uint64_t next, done;
+	_Atomic uint64_t done;
 	_Atomic int read_error, write_error;
+	/* The run of data that chunks are being taken of: where holes are is asked
+	 * once a run, since the file system may have to look far for the end of one. */
+	pthread_mutex_t taking;
+	uint64_t next, run_end;
 	/* The kernel lets one writer into a file at a time; waiting for it there
 	 * costs more than all the rest on some file systems. */
 	pthread_mutex_t writing;
@@ -68,52 +72,72 @@ static void fail_once(_Atomic int *error, int ret)
 		atomic_compare_exchange_strong(error, &none, ret);
 }
 
-static bool chunk_copy(struct copy *c, char *buf, uint64_t offset, uint64_t length)
-{
-	struct vhd_extent e;
-	uint64_t n;
-	int ret;
-
-	for (uint64_t end = offset + length; offset < end; offset += n) {
-		ret = vhd_get_extent(c->from, offset, end - offset, &e);
-		n = e.length;
-		if (!ret && !e.data)
-			continue;
-		n = !ret && e.length < PIECE ? e.length : PIECE;
-		if (!ret)
-			ret = vhd_pread(c->from, buf, n, offset);
-		fail_once(&c->read_error, ret);
-		if (!ret) {
-			ret = write_sparse(c, buf, n, offset);
-			fail_once(&c->write_error, ret);
-		}
-		if (ret)
-			return false;
-	}
-	return true;
-}
-
 static bool copy_failed(const struct copy *c)
 {
 	return atomic_load(&c->read_error) || atomic_load(&c->write_error);
 }
 
+/* Finds the next run of data, if the last one is used up. False: there is none. */
+static bool run_find(struct copy *c)
+{
+	struct vhd_extent e;
+
+	while (c->next == c->run_end) {
+		int ret = 0;
+
+		if (c->next < c->size)
+			ret = vhd_get_extent(c->from, c->next, c->size - c->next, &e);
+		fail_once(&c->read_error, ret);
+		if (ret || c->next == c->size)
+			return false;
+		c->run_end += e.length;
+		if (!e.data) {
+			c->next = c->run_end;
+			atomic_fetch_add(&c->done, e.length);
+		}
+	}
+	return true;
+}
+
+static bool chunk_take(struct copy *c, uint64_t *offset, uint64_t *length)
+{
+	bool found;
+
+	pthread_mutex_lock(&c->taking);
+	found = !copy_failed(c) && run_find(c);
+	if (found) {
+		*offset = c->next;
+		*length = c->run_end - c->next < CHUNK ? c->run_end - c->next : CHUNK;
+		c->next += *length;
+	}
+	pthread_mutex_unlock(&c->taking);
+	return found;
+}
+
+static void chunk_copy(struct copy *c, char *buf, uint64_t offset, uint64_t length)
+{
+	for (uint64_t n; length > 0 && !copy_failed(c); offset += n, length -= n) {
+		int ret;
+
+		n = length < PIECE ? length : PIECE;
+		ret = vhd_pread(c->from, buf, n, offset);
+		fail_once(&c->read_error, ret);
+		if (!ret)
+			fail_once(&c->write_error, write_sparse(c, buf, n, offset));
+		atomic_fetch_add(&c->done, n);
+	}
+}
+
 static void *copy_thread(void *opaque)
 {
 	struct copy *c = opaque;
+	uint64_t offset, length;
 	char *buf = NULL;
 
 	if (posix_memalign((void **)&buf, 4096, PIECE))
 		fail_once(&c->read_error, -ENOMEM);
-	while (!copy_failed(c)) {
-		uint64_t offset = atomic_fetch_add(&c->next, CHUNK);
-		uint64_t left = c->size > offset ? c->size - offset : 0;
-		uint64_t length = left < CHUNK ? left : CHUNK;
-
-		if (length == 0 || !chunk_copy(c, buf, offset, length))
-			break;
-		atomic_fetch_add(&c->done, length);
-	}
+	while (chunk_take(c, &offset, &length))
+		chunk_copy(c, buf, offset, length);
 	free(buf);
 	return NULL;
 }
@@ -162,7 +186,11 @@ static int fail_io(const char *what, const char *path, int error)
 static int convert_into(const struct tool_options *o, struct vhd_image *from,
 			const struct output *out, const struct vhd_create_options *create)
 {
-	struct copy copy = { .from = from, .writing = PTHREAD_MUTEX_INITIALIZER };
+	struct copy copy = {
+		.from = from,
+		.taking = PTHREAD_MUTEX_INITIALIZER,
+		.writing = PTHREAD_MUTEX_INITIALIZER,
+	};
 	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
 	struct vhd_error err;
 	int ret;

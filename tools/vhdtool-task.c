@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* vhdtool compact, merge and rebase. SIGINT may end any of them: the image is good at
+/* vhdtool resize, compact, merge and rebase. SIGINT may end any of them: the image is good at
  * every moment. */
 #include <inttypes.h>
 #include <string.h>
@@ -118,4 +118,49 @@ int tool_rebase(const struct tool_options *o, char **arguments)
 			 &task.task, &err);
 	task_end(&task);
 	return ret ? tool_fail_error(&err) : tool_report(o, arguments[0], o->format);
+}
+
+/* "40G", or "+10G" and "-10G" by what there is. */
+static bool new_size(const char *text, uint64_t now, uint64_t *size)
+{
+	bool more = *text == '+', less = *text == '-';
+
+	if (!tool_parse_size(text + (more || less), size))
+		return false;
+	if (less && *size >= now)
+		return false;
+	*size = more ? now + *size : less ? now - *size : *size;
+	return true;
+}
+
+static int image_resize(const struct tool_options *o, struct vhd_image *image, const char *text)
+{
+	struct vhd_info info = VHD_INFO_INIT;
+	struct vhd_error err;
+	uint64_t size;
+
+	if (vhd_get_info(image, &info))
+		return tool_fail("%s: cannot be examined", vhd_get_path(image, 0));
+	if (!new_size(text, info.virtual_size, &size))
+		return tool_usage("\"%s\" is not a size; sizes are like 40M, 1.5T, +10G, -10G", text);
+	if (size < info.virtual_size && !o->shrink)
+		return tool_fail("that is smaller: what is behind would be lost; --shrink says that "
+				 "this is meant");
+	return vhd_resize(image, size, o->shrink ? VHD_RESIZE_SHRINK : 0, &err) ?
+		       tool_fail_error(&err) :
+		       TOOL_OK;
+}
+
+int tool_resize(const struct tool_options *o, char **arguments)
+{
+	struct vhd_image *image;
+	int closed, ret = tool_open(o, arguments[0], o->format, 0, &image);
+
+	if (ret)
+		return ret;
+	ret = image_resize(o, image, arguments[1]);
+	closed = vhd_close(image);
+	if (!ret && closed)
+		ret = tool_fail("%s: cannot be closed: %s", arguments[0], strerror(-closed));
+	return ret ? ret : tool_report(o, arguments[0], o->format);
 }

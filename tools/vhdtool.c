@@ -14,6 +14,7 @@ static const struct tool_command commands[] = {
 	{ "convert", "IMAGE NEW-IMAGE", "fpaOtbiwyTPjq", 2, 2, "copy into another format",
 	  tool_convert },
 	{ "map", "IMAGE", "fpaAj", 1, 1, "list which parts hold data, and where", tool_map },
+	{ "resize", "IMAGE SIZE", "fpaSjq", 2, 2, "give the disk another size", tool_resize },
 	{ "compact", "IMAGE", "fpaPjq", 1, 1, "make the file as short as its data allows",
 	  tool_compact },
 	{ "merge", "IMAGE", "fpaDPjq", 1, 1, "write a differencing image into its parent",
@@ -45,6 +46,7 @@ static const struct {
 	{ 'y', 0, "force", NULL, "replace an existing file" },
 	{ 'T', 'T', "threads", "N", "threads that copy (default: processors, at most 4)" },
 	{ 'r', 0, "repair", NULL, "repair what can be" },
+	{ 'S', 0, "shrink", NULL, "a smaller size is meant" },
 	{ 'D', 0, "delete", NULL, "delete the image once its parent is durable" },
 	{ 'u', 0, "unsafe", NULL, "only change the link, whatever the new parent holds" },
 	{ 'P', 0, "progress", "FD", "write DONE/TOTAL lines there" },
@@ -175,6 +177,7 @@ static bool option_set(struct tool_options *o, char letter, const char *value)
 	o->repair |= letter == 'r';
 	o->remove |= letter == 'D';
 	o->unsafe |= letter == 'u';
+	o->shrink |= letter == 'S';
 	o->json |= letter == 'j';
 	o->quiet |= letter == 'q';
 	return true;

@@ -33,7 +33,7 @@ struct tool_options {
 	uint32_t block_size;	       /* -b */
 	int threads;		       /* -T */
 	int progress_fd;	       /* --progress=FD; -1: bar on a terminal */
-	bool json, force, any_parent, alone, repair, remove, unsafe, quiet;
+	bool json, force, any_parent, alone, repair, remove, unsafe, shrink, quiet;
 };
 
 struct tool_command {
@@ -51,6 +51,7 @@ int tool_create(const struct tool_options *options, char **arguments);
 int tool_convert(const struct tool_options *options, char **arguments);
 int tool_map(const struct tool_options *options, char **arguments);
 int tool_compare(const struct tool_options *options, char **arguments);
+int tool_resize(const struct tool_options *options, char **arguments);
 int tool_compact(const struct tool_options *options, char **arguments);
 int tool_merge(const struct tool_options *options, char **arguments);
 int tool_rebase(const struct tool_options *options, char **arguments);

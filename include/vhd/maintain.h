@@ -97,10 +97,10 @@ VHD_API int vhd_compact(const char *path, const struct vhd_task *task,
  * reads as the child did: what else was made from that parent is worthless. The
  * child's data is not touched; at any moment before the end, and after it, it reads
  * the same, so that a merge that was cut off is simply done again. When the call
- * returns 0 the parent is durable and the child of no more use.
+ * returns 0 the parent is durable, as long as the child, and the child of no more use.
  *
- * -ENOTSUP: no differencing image, or the parent is shorter than the child's data
- * needs. Else as vhd_open() of child and parent, and writing to the parent. */
+ * -ENOTSUP: no differencing image. Else as vhd_open() of child and parent, and
+ * vhd_resize() of the parent and writing to it. */
 VHD_API int vhd_merge(const char *path, const struct vhd_task *task,
 		      struct vhd_error *err) VHD_MUST_CHECK;
 
