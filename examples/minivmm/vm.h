@@ -67,7 +67,7 @@ struct serial {
 	pthread_mutex_t lock;
 	uint8_t ier, lcr, mcr, scr, dll, dlm;
 	bool tx_pending; /* "transmitter empty" not yet read */
-	uint8_t rx[64];
+	uint8_t rx[4096]; /* a line of a terminal; more is lost */
 	unsigned int rx_head, rx_len;
 };
 
