@@ -7,7 +7,9 @@ export PATH=/bin
 mount -t proc proc /proc 2>/dev/null
 mount -t sysfs sys /sys 2>/dev/null
 mount -t devtmpfs dev /dev 2>/dev/null
-exec </dev/null >/dev/ttyS0 2>&1
+exec </dev/null >/dev/ttyS0 2>&1 3</dev/ttyS0
+stty -F /dev/ttyS0 -echo
+dmesg -n 1 # the console is for our lines: those of the kernel would get into them
 
 # For the boots' functions:
 
@@ -16,11 +18,21 @@ fail() { # WHY: ends the scenario
 	exit 1
 }
 
-modules_load() {
-	local module
-	for module in /mod/*.ko; do
-		insmod "$module" || fail "insmod $module"
+modules_load() { # [DIR]
+	local module name
+	for module in "${1:-/mod}"/*.ko; do
+		name=$(basename "${module#*/*-}" .ko)
+		[ -e "/sys/module/$name" ] || insmod "$module" || fail "insmod $module"
 	done
+}
+
+# outer COMMAND: has the outer VM run it; its last line, its status
+outer() {
+	local status line
+	echo "outer: $*" >/dev/ttyS0
+	read -r -t 120 status line <&3 || fail "no answer from outside"
+	echo "$line"
+	return "$status"
 }
 
 disk_wait() { # NAME: until the disk is there
@@ -48,10 +60,22 @@ disk_of_lun() { # LUN: the name of its disk on the SCSI controller
 	fail "no disk at LUN $1"
 }
 
-# What the drivers complain about, at warning level or worse
+root_is_whole() { # the tree is what was put in, and can be written
+	grep -q '^/dev/sda / ext4 rw' /proc/mounts || fail "the root is not on /dev/sda"
+	cd / && sha256sum -c -s sums || fail "checksums"
+	cp -r data copy && rm -r data && mv copy data && sync
+}
+
+# What the drivers have complained about since boot, at warning level or worse
 complaints() {
-	dmesg -r | grep '^<[0-4]>' | grep -E 'hv_|[Hh]yper-V|scsi|storvsc|vmbus|\bsd |I/O error|blk_update' |
+	dmesg -r | grep '^<[0-4]>' |
+		grep -E 'hv_|[Hh]yper-V|scsi|storvsc|vmbus|\bsd |I/O error|blk_update|netvsc|rndis|eth[0-9]' |
 		grep -v "$expected_complaints"
+}
+
+# Before a boot that leaves no log behind
+no_complaints() {
+	[ -z "$(complaints)" ] || fail "$(complaints | head -n 1)"
 }
 
 value() { # KEY: of the kernel's command line
@@ -70,15 +94,18 @@ if [ -n "$root" ] && [ -d /mod ]; then
 	mount -t ext4 "/dev/$root" /mnt || poweroff -f
 	exec switch_root /mnt /bin/inner
 fi
+seen=0 # complaints of earlier scenarios
 for name in $names; do
 	: >/tmp/why
-	if ("inner_$(echo "$name" | tr - _)") && [ -z "$(complaints)" ]; then
+	if ("inner_$(echo "$name" | tr - _)") && [ "$(complaints | wc -l)" = $seen ]; then
 		echo "result $name ok"
 	else
 		why=$(tail -n 1 /tmp/why)
-		echo "result $name ${why:-$(complaints | head -n 1)}"
+		[ -n "$why" ] || why=$(complaints | sed -n "$((seen + 1))p")
+		echo "result $name ${why:-ended with an error}"
 		dmesg | tail -n 60
 	fi
+	seen=$(complaints | wc -l)
 done
 sync
 [ -z "$root" ] || mount -o remount,ro /

@@ -2,7 +2,8 @@
 # The bare-metal guest of tests/kvm, here also on KVM's own SynIC.
 modes="kernel user"
 names="bare-journey"
-kernel=/guest.bin initrd= append=journey limit=30
+weight=4
+kernel=/guest.bin initrd= append=journey
 
 disks() {
 	dd if=/dev/zero of=/tmp/disk.raw bs=1M count=4 2>/dev/null

@@ -2,7 +2,8 @@
 # The bare-metal guest resets the VM with its disk open, then goes through the journey.
 modes="kernel user"
 names="bare-reset"
-kernel=/guest.bin initrd= append=reset limit=30
+weight=4
+kernel=/guest.bin initrd= append=reset
 
 disks() {
 	dd if=/dev/zero of=/tmp/disk.raw bs=1M count=4 2>/dev/null

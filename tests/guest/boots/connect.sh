@@ -2,6 +2,7 @@
 # hv_vmbus alone: which version is negotiated
 modes="kernel user"
 names="connect"
+weight=5
 
 inner_connect() {
 	dmesg | grep -q 'Hypervisor detected: Microsoft Hyper-V' || fail "Hyper-V not detected"

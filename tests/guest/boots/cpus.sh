@@ -2,8 +2,8 @@
 # Two vCPUs, a channel each: hv_storvsc asks for a sub-channel, both carry I/O.
 modes="kernel user"
 names="subchannels"
-cpus=2 threads=2 limit=90
-weight=2
+cpus=2 threads=2
+weight=10
 
 disks() {
 	cp /images/data.vhd /tmp/data.vhd

@@ -2,8 +2,7 @@
 # The guest panics with its disk in use: the VMM hears of it, the guest comes up again.
 modes="kernel user"
 names="crash"
-limit=90
-weight=3
+weight=14
 
 disks() {
 	cp /images/data.vhd /tmp/data.vhd
@@ -20,6 +19,7 @@ inner_crash() {
 	fi
 	touch /mnt/first
 	sync
+	no_complaints
 	echo "crash now"
 	echo c >/proc/sysrq-trigger
 }

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-# Several disks: 64 MiB are written and looked at from outside, a read-only LUN refuses
-# writes, trimmed space is given back, the IDE-accelerated disk is found.
+# Several disks: 64 MiB are written to a VHD and to a VHDX and looked at from outside, a
+# read-only LUN refuses writes, trimmed space is given back, the IDE-accelerated disk is found.
 modes="kernel user"
-names="write readonly fstrim ide"
-limit=90
-weight=4
+names="write vhdx readonly fstrim ide"
+weight=35
 
 disks() {
 	cp /images/data.vhd /tmp/data.vhd
@@ -14,7 +13,8 @@ disks() {
 	dd if=/dev/zero of=/tmp/ide.raw bs=1M count=0 seek=4 2>/dev/null
 	echo "the ide disk" | dd of=/tmp/ide.raw conv=notrunc 2>/dev/null
 	echo "--disk /tmp/data.vhd --disk /tmp/readonly.vhd,lun=1,readonly"
-	echo "--disk /tmp/trim.vhd,lun=2 --disk /tmp/ide.raw,ide,format=raw"
+	cp /images/data.vhdx /tmp/data.vhdx
+	echo "--disk /tmp/trim.vhd,lun=2 --disk /tmp/data.vhdx,lun=3 --disk /tmp/ide.raw,ide,format=raw"
 }
 
 # 64 blocks of 1 MiB, each different
@@ -28,26 +28,42 @@ blocks() {
 	done
 }
 
-inner_write() {
-	modules_load
-	disk=$(disk_of_lun 0)
+blocks_write() { # LUN NAME
+	disk=$(disk_of_lun "$1")
 	mount -t ext4 "/dev/$disk" /mnt || fail "mount"
 	blocks 64 >/mnt/blocks || fail "write"
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
-	echo "blocks $(md5sum </mnt/blocks)"
+	echo "$2 $(md5sum </mnt/blocks)"
 	umount /mnt || fail "umount"
 }
 
-after_write() {
-	image_fs_ok /tmp/data.vhd vpc || return 1
-	qemu-img convert -f vpc -O raw /tmp/data.vhd /tmp/data.raw
+blocks_same() { # IMAGE FORMAT NAME
+	image_fs_ok "$1" "$2" || return 1
+	qemu-img convert -f "$2" -O raw "$1" /tmp/data.raw
 	debugfs -R "dump /blocks /tmp/blocks" /tmp/data.raw
-	grep -q "^blocks $(md5sum </tmp/blocks)" /tmp/console || {
+	grep -q "^$3 $(md5sum </tmp/blocks)" /tmp/console || {
 		echo "the file is another one outside"
 		return 1
 	}
 	rm -f /tmp/data.raw /tmp/blocks
+}
+
+inner_write() {
+	modules_load
+	blocks_write 0 vhd
+}
+
+after_write() {
+	blocks_same /tmp/data.vhd vpc vhd
+}
+
+inner_vhdx() {
+	blocks_write 3 vhdx
+}
+
+after_vhdx() {
+	blocks_same /tmp/data.vhdx vhdx vhdx
 }
 
 inner_readonly() {

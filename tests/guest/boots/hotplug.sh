@@ -2,7 +2,7 @@
 # A disk comes and goes while the guest runs.
 modes="kernel"
 names="hot-add hot-remove"
-weight=2
+weight=8
 # The guest flushes a disk that is gone: no answer but "no such LUN" is possible, and
 # hv_storvsc logs each command that fails.
 expected_complaints='cmd 0x35 status: scsi 0x2 srb 0x20'

@@ -2,8 +2,8 @@
 # The guest starts another kernel by kexec: the bus is unloaded and connected again.
 modes="kernel user"
 names="kexec"
-initrd=/kexec.cpio memory=512 limit=90
-weight=3
+initrd=/kexec.cpio memory=512
+weight=12
 
 disks() {
 	cp /images/data.vhd /tmp/data.vhd
@@ -21,6 +21,7 @@ inner_kexec() {
 	fi
 	echo "was here" >/mnt/first
 	umount /mnt
+	no_complaints
 	echo "kexec now"
 	kexec /vmlinuz /inner.cpio "$(cat /proc/cmdline) second=1"
 	fail "kexec returned"

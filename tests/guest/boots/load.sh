@@ -2,7 +2,7 @@
 # Many small reads and writes at a time: what they cost is in the log (stats).
 modes="kernel user"
 names="load"
-weight=2
+weight=10
 
 disks() {
 	dd if=/dev/zero of=/tmp/load.raw bs=1M count=32 2>/dev/null

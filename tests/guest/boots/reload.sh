@@ -2,7 +2,7 @@
 # hv_storvsc and hv_vmbus are removed and loaded again, three times.
 modes="kernel user"
 names="reload"
-weight=2
+weight=10
 
 disks() {
 	cp /images/data.vhd /tmp/data.vhd
