@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "crash-file.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,6 +156,8 @@ static int file_write(struct crash_file *f, const struct vhd_io *io)
 {
 	uint64_t at = io->offset;
 
+	if (at > CRASH_FILE_MAX || io->length > CRASH_FILE_MAX - at)
+		return -EFBIG;
 	for (int i = 0; i < io->niov; i++) {
 		bytes_put(f, io->iov[i].iov_base, io->iov[i].iov_len, at);
 		at += io->iov[i].iov_len;
@@ -173,6 +176,8 @@ int crash_file_io(struct crash_file *f, const struct vhd_io *io)
 		bytes_clear(f, io->length, io->offset);
 		return 0;
 	case VHD_IO_TRUNCATE:
+		if (io->length > CRASH_FILE_MAX)
+			return -EFBIG;
 		crash_file_resize(f, io->length);
 		return 0;
 	case VHD_IO_DATASYNC:

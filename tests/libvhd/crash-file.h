@@ -30,7 +30,8 @@ void crash_file_resize(struct crash_file *f, uint64_t size);
 /* Makes @f hold what the file at @path holds. */
 void crash_file_load(struct crash_file *f, const char *path);
 
-/* One operation, as struct vhd_io_ops' submit() returns it. Never -EINPROGRESS. */
+/* One operation, as struct vhd_io_ops' submit() returns it. Never -EINPROGRESS; -EFBIG is a
+ * full disk here. */
 int crash_file_io(struct crash_file *f, const struct vhd_io *io);
 
 /* What is done to @f from now on ... */

@@ -8,10 +8,9 @@
 #include "bytes.h"
 #include "crc32c.h"
 #include "image-file.h"
-#include "utf16.h"
 #include "vhdx.h"
 
-enum { MIB = 1 << 20, BAT = 3 * MIB, METADATA = 2 * MIB, ITEMS = METADATA + 65536 };
+enum { MIB = 1 << 20, BAT = 3 * MIB };
 
 Test(crc32c, has_its_check_value_both_ways)
 {
@@ -99,14 +98,6 @@ static int file_open(const struct image_file *f, uint32_t flags, struct vhd_imag
 
 	options.flags = flags;
 	return vhd_open(f->path, &options, image, err);
-}
-
-static void put(const struct image_file *f, uint64_t value, size_t size, uint64_t offset)
-{
-	uint8_t bytes[8];
-
-	put_le64(bytes, value);
-	image_file_write(f, bytes, size, offset);
 }
 
 Test(vhdx, that_could_be_a_vhd_too_is_not_guessed)
@@ -360,94 +351,4 @@ Test(guid, is_read_in_its_mixed_order)
 	cr_expect_not(vhdx_guid_parse("2dc27766-f623-4200-9d64-115e9bfd4a08", guid));
 	cr_expect_not(vhdx_guid_parse("{2dc27766-f623-4200-9d64-115e9bfd4a08}x", guid));
 	cr_expect_not(vhdx_guid_parse("{2dc27766-f623-4200-9d64-115e9bfd4a0}", guid));
-}
-
-/* -- Differencing ---------------------------------------------------------------------- */
-
-static uint32_t string_put(uint8_t *bytes, uint32_t at, const char *text, uint8_t *offset,
-			   uint8_t *size)
-{
-	uint32_t length = (uint32_t)vhd_utf16_encode(text, bytes + at, 256, UTF16_LE);
-
-	put_le32(offset, at);
-	put_le16(size, (uint16_t)length);
-	return at + length;
-}
-
-/* Makes a child of @parent out of an empty image: sector 1025 is the child's, block 1
- * is zeros, all else the parent's. */
-static void child_make(const struct image_file *f, const struct image_file *parent)
-{
-	static const uint8_t type[16] = { 0xb7, 0xef, 0x4a, 0xb0, 0x9e, 0xd1, 0x81, 0x4a,
-					  0xb7, 0x89, 0x25, 0xb8, 0xe9, 0x44, 0x59, 0x13 };
-	uint8_t locator[512] = { 0 }, header[4096], guid[16], data[512], item[32] = { 0 };
-	char linkage[48];
-	uint32_t at = 64;
-	uint8_t *g = guid;
-
-	image_file_read(parent, header, 4096, VHDX_HEADER_2);
-	vhdx_guid_swap(guid, header + 32);
-	snprintf(linkage, sizeof(linkage),
-		 "{%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x}", g[0],
-		 g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], g[9], g[10], g[11], g[12], g[13],
-		 g[14], g[15]);
-	memcpy(locator, type, 16);
-	put_le16(locator + 18, 2);
-	at = string_put(locator, at, "parent_linkage", locator + 20, locator + 28);
-	at = string_put(locator, at, linkage, locator + 24, locator + 30);
-	at = string_put(locator, at, "relative_path", locator + 32, locator + 40);
-	string_put(locator, at, ".\\image", locator + 36, locator + 42);
-
-	memcpy(item, vhdx_item_guid[VHDX_PARENT_LOCATOR], 16);
-	put_le32(item + 16, 65536 + 64);
-	put_le32(item + 20, sizeof(locator));
-	put_le32(item + 24, 4);
-	image_file_create(f, VHD_FORMAT_VHDX, VHD_TYPE_DYNAMIC, 8 * MIB, MIB);
-	image_file_truncate(f, 6 * MIB);
-	image_file_write(f, item, 32, METADATA + 32 + 32 * 5);
-	image_file_write(f, locator, sizeof(locator), ITEMS + 64);
-	put(f, 6, 2, METADATA + 10);
-	put(f, 2, 4, ITEMS + 4);
-	put(f, 4 * MIB | VHDX_PARTIAL, 8, BAT);
-	put(f, VHDX_ZERO, 8, BAT + 8);
-	put(f, 5 * MIB | VHDX_PRESENT, 8, BAT + 4096 * 8);
-	put(f, 1 << 1, 1, 5 * MIB + 1025 / 8);
-	memset(data, 'c', sizeof(data));
-	image_file_write(f, data, 512, 4 * MIB + 1025 * 512);
-}
-
-Test(vhdx, child_shows_its_own_sectors_and_its_parents)
-{
-	static const struct {
-		uint32_t sector;
-		char want;
-	} rows[] = { { 0, 0 },	    { 1023, 0 },   { 1024, 'x' }, { 1025, 'c' }, { 1026, 'x' },
-		     { 2047, 'x' }, { 2048, 0 },   { 3071, 0 },	  { 4096, 0 } };
-	struct image_file f, child;
-	struct vhd_image *image;
-	struct vhd_error err = { 0, "" };
-	char data[512] = "z";
-
-	file_make(&f);
-	child = f;
-	snprintf(child.path, sizeof(child.path), "%s/child", f.dir);
-	child_make(&child, &f);
-	cr_assert_eq(file_open(&child, VHD_OPEN_READ_ONLY, &image, &err), 0, "%s", err.text);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		cr_expect_eq(vhd_pread(image, data, 512, (uint64_t)rows[i].sector * 512), 0);
-		cr_expect_eq(data[0], rows[i].want, "sector %u", rows[i].sector);
-	}
-	vhd_close(image);
-	put(&child, VHDX_NOT_PRESENT, 8, BAT + 4096 * 8);
-	cr_expect_eq(file_open(&child, VHD_OPEN_READ_ONLY, &image, NULL), VHD_FAULT_BAT_ENTRY,
-		     "partly present without its bitmap");
-	put(&child, 5 * MIB | VHDX_PRESENT, 8, BAT + 4096 * 8);
-	cr_assert_eq(file_open(&f, 0, &image, NULL), 0);
-	cr_assert_eq(vhd_pwrite(image, data, 512, 0), 0);
-	cr_assert_eq(vhd_close(image), 0);
-	cr_expect_eq(file_open(&child, VHD_OPEN_READ_ONLY, &image, NULL), VHD_FAULT_PARENT_ID,
-		     "parent was written to");
-	cr_expect_eq(file_open(&child, VHD_OPEN_READ_ONLY | VHD_OPEN_ANY_PARENT, &image, NULL), 0);
-	vhd_close(image);
-	image_file_fini(&f);
 }
