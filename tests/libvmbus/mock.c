@@ -15,6 +15,14 @@ void mock_fail(const char *file, int line, const char *what)
 	abort();
 }
 
+const uint32_t mock_versions[] = {
+#define X(constant, major, minor, host) VMBUS_##constant,
+	VMBUS_VERSIONS(X)
+#undef X
+};
+
+_Static_assert(sizeof(mock_versions) / sizeof(mock_versions[0]) == MOCK_VERSIONS, "count");
+
 /* -- Backend -------------------------------------------------------------- */
 
 static int backend_post(void *opaque, uint32_t vp, uint8_t sint, const void *message, size_t len)
@@ -254,6 +262,13 @@ void mock_init(struct mock *m)
 {
 	mock_config(m);
 	mock_start(m);
+}
+
+void mock_init_with(struct mock *m, struct mock_device *device)
+{
+	memset(device, 0, sizeof(*device));
+	mock_init(m);
+	MOCK_CHECK(mock_offer(m, device, 1, NULL) == 0);
 }
 
 void mock_fini(struct mock *m)

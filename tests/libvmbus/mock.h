@@ -103,11 +103,15 @@ struct mock {
 	bool all_offers_owed, wild; /* @wild: a channel is */
 };
 
+extern const uint32_t mock_versions[]; /* all there are, ascending */
+#define MOCK_VERSIONS 11u
+
 /* Fills in the rest of m->config (from VMBUS_SERVER_CONFIG_INIT, to be changed before) and
  * makes the server. */
 void mock_config(struct mock *m);
 void mock_start(struct mock *m);
 void mock_init(struct mock *m); /* both */
+void mock_init_with(struct mock *m, struct mock_device *device); /* and offers a new device */
 void mock_fini(struct mock *m); /* shuts down, checks that nothing is left, frees */
 
 /* The VM is reset: the guest has forgotten everything. */

@@ -8,21 +8,12 @@
 #include "mock.h"
 #include "server.h"
 
-static const uint32_t versions[] = {
-#define X(constant, major, minor, host) VMBUS_##constant,
-	VMBUS_VERSIONS(X)
-#undef X
-};
-#define VERSION_COUNT (sizeof(versions) / sizeof(versions[0]))
-
 static struct mock m;
 static struct mock_device device;
 
 static void start(void)
 {
-	memset(&device, 0, sizeof(device));
-	mock_init(&m);
-	cr_assert_eq(mock_offer(&m, &device, 1, NULL), 0);
+	mock_init_with(&m, &device);
 }
 
 /* What differs between versions on the wire and in the signal path. */
@@ -74,16 +65,16 @@ static void version_try(uint32_t version, uint32_t features)
 
 Test(connection, every_version_connects_opens_signals_and_unloads)
 {
-	for (size_t i = 0; i < VERSION_COUNT; i++)
-		version_try(versions[i], 0);
+	for (size_t i = 0; i < MOCK_VERSIONS; i++)
+		version_try(mock_versions[i], 0);
 	version_try(VMBUS_V6_0, VMBUS_FEATURE_GUEST_SIGNALS | VMBUS_FEATURE_CLIENT_ID);
 }
 
 Test(connection, the_answer_has_the_form_of_its_version)
 {
-	for (size_t i = 0; i < VERSION_COUNT; i++) {
+	for (size_t i = 0; i < MOCK_VERSIONS; i++) {
 		const struct mock_message *in;
-		uint32_t v = versions[i];
+		uint32_t v = mock_versions[i];
 
 		start();
 		m.features = UINT32_MAX;
@@ -125,11 +116,11 @@ Test(connection, the_config_bounds_the_versions)
 	m.config.min_version = VMBUS_V3_0;
 	m.config.max_version = VMBUS_V5_2;
 	mock_start(&m);
-	for (size_t i = 0; i < VERSION_COUNT; i++) {
-		cr_expect_eq(mock_contact(&m, versions[i]), 0);
+	for (size_t i = 0; i < MOCK_VERSIONS; i++) {
+		cr_expect_eq(mock_contact(&m, mock_versions[i]), 0);
 		cr_expect_eq(mock_expect(&m, VMBUS_MSG_VERSION_RESPONSE)->u.version.supported,
-			     versions[i] >= VMBUS_V3_0 && versions[i] <= VMBUS_V5_2, "%x",
-			     versions[i]);
+			     mock_versions[i] >= VMBUS_V3_0 && mock_versions[i] <= VMBUS_V5_2, "%x",
+			     mock_versions[i]);
 	}
 	mock_fini(&m);
 }

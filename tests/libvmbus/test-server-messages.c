@@ -9,21 +9,12 @@
 #include "mock.h"
 #include "server.h"
 
-static const uint32_t versions[] = {
-#define X(constant, major, minor, host) VMBUS_##constant,
-	VMBUS_VERSIONS(X)
-#undef X
-};
-#define VERSION_COUNT (sizeof(versions) / sizeof(versions[0]))
-
 static struct mock m;
 static struct mock_device device;
 
 static void start(void)
 {
-	memset(&device, 0, sizeof(device));
-	mock_init(&m);
-	cr_assert_eq(mock_offer(&m, &device, 1, NULL), 0);
+	mock_init_with(&m, &device);
 }
 
 /* Sends @len bytes of @type and expects @fault and nothing else to come of it. */
@@ -107,12 +98,12 @@ static void row_refuse(uint32_t type, uint32_t version, enum connection_state st
 
 Test(messages, every_row_at_every_version)
 {
-	for (size_t i = 0; i < VERSION_COUNT; i++) {
+	for (size_t i = 0; i < MOCK_VERSIONS; i++) {
 		start();
-		mock_connect(&m, versions[i]);
+		mock_connect(&m, mock_versions[i]);
 		for (uint32_t type = 0; type < VMBUS_MSG_COUNT + 3; type++)
-			row_refuse(type, versions[i], CONNECTION_CONNECTED);
-		row_refuse(UINT32_MAX, versions[i], CONNECTION_CONNECTED);
+			row_refuse(type, mock_versions[i], CONNECTION_CONNECTED);
+		row_refuse(UINT32_MAX, mock_versions[i], CONNECTION_CONNECTED);
 		mock_fini(&m);
 	}
 }
