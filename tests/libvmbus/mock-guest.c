@@ -207,14 +207,18 @@ void mock_reset(struct mock *m)
 	vmbus_server_reset(m->server);
 }
 
-/* From memory that ends with the message: ASan sees who reads on. */
+/* From memory that ends with the message: ASan sees who reads on. One that is too long is
+ * not looked at. */
 static int post(struct mock *m, uint32_t connection_id, const void *message, size_t len)
 {
-	uint8_t *copy = malloc(len + !len);
+	uint8_t *copy = NULL;
 	int ret;
 
-	MOCK_CHECK(copy);
-	memcpy(copy, message, len);
+	if (len <= VMBUS_MESSAGE_MAX) {
+		copy = malloc(len + !len);
+		MOCK_CHECK(copy);
+		memcpy(copy, message, len);
+	}
 	ret = vmbus_server_message(m->server, connection_id, copy, len);
 	free(copy);
 	return ret;

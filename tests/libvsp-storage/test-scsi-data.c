@@ -241,6 +241,7 @@ Test(scsi_data, nothing_to_do_is_good)
 		{"SEND DIAGNOSTIC, the self-test", {0x1d, 0x04}, {0}, 0},
 		{"PREVENT", {0x1e, [4] = 1}, {0}, 0},
 		{"UNMAP without a list", {0x42}, {0}, 0},
+		{"UNMAP of a header", {0x42, [8] = 8}, {0, 6}, 8},
 		{"UNMAP of no ranges", {0x42, [8] = 24}, {0, 22}, 24},
 		{"UNMAP of nothing at the end", {0x42, [8] = 24}, {0, 22, 0, 16, [14] = 8}, 24},
 		{"MODE SELECT(6) of nothing", {0x15}, {0}, 0},
@@ -278,6 +279,38 @@ Test(scsi_data, lists_are_fetched_as_long_as_the_cdb_says)
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		cr_expect_eq(vsp_scsi_wants(wanted[i].cdb), wanted[i].wants, "%02x", wanted[i].cdb[0]);
+}
+
+/* -- Limits that are still allowed ---------------------------------------- */
+
+Test(scsi_data, the_most_that_is_offered_is_taken)
+{
+	static const uint8_t descriptors[16] = {0x42, [7] = 0x10, 8}, blocks[16] = {0x42, [8] = 24},
+			     same[16] = {0x93, [12] = 0x40, 0};
+	struct scsi_command cmd = command(descriptors, OUT, 8192);
+
+	memset(data, 0, sizeof(data)); /* 256 descriptors */
+	scsi_put16(data, 8 + 256 * 16 - 2);
+	scsi_put16(data + 2, 256 * 16);
+	for (uint32_t i = 0; i < 256; i++)
+		scsi_put32(data + 8 + 16 * i + 8, 1);
+	for (uint32_t i = 0; i < 256; i++)
+		cr_assert_eq(i ? vsp_scsi_next(&cmd, 0) : vsp_scsi_execute(&cmd), SCSI_BLOCK);
+	cr_expect_eq(vsp_scsi_next(&cmd, 0), SCSI_DONE);
+	cr_expect_eq(cmd.status, SCSI_GOOD);
+	cmd = command(blocks, OUT, 24);
+	cmd.disk = &large;
+	memset(data, 0, sizeof(data));
+	scsi_put16(data, 22);
+	scsi_put16(data + 2, 16);
+	scsi_put32(data + 16, UINT32_MAX);
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_BLOCK);
+	cr_expect_eq(cmd.len, UINT32_MAX * 512ull);
+	cmd = command(same, OUT, 512);
+	cmd.disk = &large;
+	memset(data, 0, sizeof(data));
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_BLOCK);
+	cr_expect_eq(cmd.len, 8 * MIB);
 }
 
 /* -- Flushes -------------------------------------------------------------- */

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* The limits of the pool and of the answer ring, stop, and what is counted. */
+#include <unistd.h>
+
+#include "srb-fixture.h"
+
+/* -- Limits --------------------------------------------------------------- */
+
+Test(srb, a_pool_that_is_empty_makes_the_guest_wait)
+{
+	struct srb srb = srb_rw(false, 0, 1);
+	struct answer a;
+
+	setup(0); /* 8 requests */
+	disk.hold = true;
+	for (uint64_t i = 1; i <= 30; i++)
+		cr_assert_eq(srb_put(&h, line, i, &srb), 0);
+	harness_run(&h);
+	cr_expect_eq(disk.held_count, 8);
+	cr_expect_not(vmbus_rx_pending(&line->rx));
+	for (uint64_t i = 1; i <= 30; i++) {
+		held_disk_finish(&disk, 0);
+		harness_run(&h);
+		cr_expect_eq(answer_expect(line, i).p.u.srb.srb_status, 1);
+		cr_expect_eq(disk.held_count, i <= 22 ? 8 : 30 - i);
+	}
+	cr_expect_not(answer_take(line, &a));
+	teardown();
+}
+
+Test(srb, two_requests_with_one_id_are_both_answered)
+{
+	struct srb srb = srb_rw(false, 0, 1);
+
+	setup(0);
+	disk.hold = true;
+	cr_assert_eq(srb_put(&h, line, 42, &srb), 0);
+	cr_assert_eq(srb_put(&h, line, 42, &srb), 0);
+	harness_run(&h);
+	held_disk_finish(&disk, 0);
+	held_disk_finish(&disk, 0);
+	harness_run(&h);
+	answer_expect(line, 42);
+	answer_expect(line, 42);
+	teardown();
+}
+
+/* Puts until nothing more is taken; returns how many were put. */
+static uint64_t flood(void)
+{
+	struct srb srb = {.direction = VSP_SRB_NONE};
+	uint64_t put = 0;
+
+	for (unsigned int tries = 0; tries < 2;) {
+		if (srb_put(&h, line, put, &srb) == 0) {
+			put++;
+			tries = 0;
+			continue;
+		}
+		tries++;
+		harness_run(&h);
+	}
+	return put;
+}
+
+Test(srb, a_guest_that_takes_no_answers_is_not_served_until_it_does)
+{
+	uint64_t put, taken = 0;
+	struct answer a;
+
+	setup(0);
+	put = flood();
+	cr_expect_lt(put, 300, "both rings are full");
+	cr_expect_gt(line->controls[1]->pending_send_size, 0, "the host asks to be told");
+	while (answer_take(line, &a)) {
+		cr_expect_eq(a.id, taken);
+		taken++;
+		harness_run(&h);
+	}
+	cr_expect_eq(taken, put);
+	teardown();
+}
+
+/* An old guest promises no signal when space comes free. */
+Test(srb, a_guest_that_cannot_tell_of_free_space_is_looked_after)
+{
+	uint64_t put, taken = 0;
+	struct answer a;
+
+	setup(0);
+	harness_close(&h);
+	harness_run(&h);
+	cr_assert_eq(vmbus_loop_new(NULL, &h.loop, NULL), 0);
+	line = harness_ready(&h, VSP_STORVSP_WIN8);
+	line->controls[0]->feature_bits = 0;
+	put = flood();
+	while (answer_take(line, &a))
+		taken++;
+	cr_expect_lt(taken, put);
+	/* nobody rings: only the timer */
+	for (int i = 0; i < 100 && taken < put; i++) {
+		uint64_t rung;
+
+		(void)!vmbus_loop_step(h.loop, 20000000);
+		for (unsigned int k = 0; k < h.mock.doorbell_count; k++)
+			if (read(h.mock.doorbells[k].fd, &rung, sizeof(rung)) == sizeof(rung))
+				harness_run(&h);
+		while (answer_take(line, &a))
+			taken++;
+	}
+	cr_expect_eq(taken, put);
+	vsp_disk_unref(ref);
+	harness_fini(&h);
+	vmbus_loop_free(h.loop);
+}
+
+/* -- Stop ----------------------------------------------------------------- */
+
+Test(srb, a_reset_is_acknowledged_and_what_runs_goes_on)
+{
+	struct srb srb = srb_rw(true, 0, 1);
+
+	setup(0);
+	disk.hold = true;
+	cr_assert_eq(srb_put(&h, line, 1, &srb), 0);
+	harness_run(&h);
+	for (uint32_t op = VSP_STORVSP_RESET_LUN; op <= VSP_STORVSP_RESET_BUS; op++)
+		cr_expect_eq(message_exchange(&h, line, op, 0), 0);
+	held_disk_finish(&disk, 0);
+	harness_run(&h);
+	cr_expect_eq(answer_expect(line, 1).p.u.srb.srb_status, 1);
+	teardown();
+}
+
+Test(srb, a_channel_closes_after_its_last_request)
+{
+	struct srb srb = srb_rw(true, 0, 16);
+
+	setup(0);
+	disk.hold = true;
+	for (uint64_t i = 0; i < 5; i++)
+		cr_assert_eq(srb_put(&h, line, i, &srb), 0);
+	harness_run(&h);
+	harness_close(&h);
+	for (int i = 0; i < 5; i++) {
+		harness_run(&h);
+		cr_expect_eq(disk.queues, 1, "still open");
+		held_disk_finish(&disk, i % 2 ? -EIO : 0);
+	}
+	harness_run(&h);
+	cr_expect_eq(disk.queues, 0);
+	disk.hold = false;
+	line = harness_ready(&h, VSP_STORVSP_WIN10);
+	expect_success(&srb, "opened again");
+	teardown();
+}
+
+Test(srb, counts_what_it_did)
+{
+	struct srb read = srb_rw(false, 0, 2), write = srb_rw(true, 0, 4),
+		   bad = srb_rw(false, 0xffffffff, 1);
+	struct srb flush = {.direction = VSP_SRB_NONE, .cdb = {0x35}};
+	struct srb ready = {.direction = VSP_SRB_NONE};
+	struct vsp_storage_stats s;
+
+	setup(0);
+	for (int i = 0; i < 3; i++)
+		expect_success(&read, "read");
+	expect_success(&write, "write");
+	expect_success(&flush, "flush");
+	expect_success(&ready, "ready");
+	(void)srb_exchange(&h, line, &bad);
+	for (int i = 0; i < 2; i++) { /* open, and closed */
+		vsp_storage_get_stats(h.storage, &s);
+		cr_expect_eq(s.reads, 3);
+		cr_expect_eq(s.read_bytes, 3 * 1024);
+		cr_expect_eq(s.writes, 1);
+		cr_expect_eq(s.write_bytes, 2048);
+		cr_expect_eq(s.flushes, 1);
+		cr_expect_eq(s.other, 2);
+		cr_expect_eq(s.errors, 1);
+		cr_expect_eq(s.bad_requests, 0);
+		if (i == 0)
+			harness_close(&h);
+		harness_run(&h);
+	}
+	teardown();
+}
