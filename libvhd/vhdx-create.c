@@ -174,7 +174,7 @@ static int disk_check(const struct create_context *create, const struct vhdx_dis
 				d->logical, d->physical);
 	if (d->has_parent && d->logical != create->parent.logical)
 		return vhd_fail(create->err, -EINVAL,
-				"logical sectors are of %" PRIu32 " bytes, the parent's of %" PRIu32,
+				"logical sector size is %" PRIu32 ", the parent's is %" PRIu32,
 				d->logical, create->parent.logical);
 	if (d->size > VHDX_MAX_SIZE || d->size % d->logical)
 		return vhd_fail(create->err, -EINVAL,

@@ -142,7 +142,7 @@ int vhdx_table_load(const struct open_context *ctx, struct vhd_layer *layer);
 /* A GUID's 16 bytes from the file's order to that of its text, or back. */
 void vhdx_guid_swap(uint8_t *to, const uint8_t *from);
 
-/* -- vhdx-locator.c and vhdx-parent.c -------------------------------------------------------------- */
+/* -- vhdx-locator.c and vhdx-parent.c -------------------------------------------- */
 
 /* Checks the locator's bytes and finds a key's value, in UTF-8 for free(). *@value is
  * NULL when it is not there. 0 or enum vhd_fault. */

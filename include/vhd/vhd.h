@@ -89,7 +89,8 @@ struct vhd_open_options {
 	/* The blocking I/O of this image; must finish at once. Used for metadata
 	 * (by vhd_open(), vhd_close() and, under the image's lock, by any queue
 	 * when a block is added: at most a few small buffered writes each; the first
-	 * write to a VHDX syncs its headers as well, and so does vhd_resize()) and for vhd_pread() and the like. NULL: vhd_io_sync. */
+	 * write to a VHDX syncs its headers as well, and vhd_resize() syncs) and
+	 * for vhd_pread() and the like. NULL: vhd_io_sync. */
 	const struct vhd_io_ops *io;
 	void *io_opaque;
 
@@ -210,8 +211,10 @@ struct vhd_create_options {
 #define VHD_CREATE_OPTIONS_INIT { .size = sizeof(struct vhd_create_options) }
 
 /* Makes a new image at @path. The file appears under its name complete and
- * durable, or not at all. With ids and time given the same options make the same bytes. A fixed image has all its space reserved where the
- * file system can do that, unless VHD_CREATE_SPARSE says not to.
+ * durable, or not at all. With ids and time given the same options make the same
+ * bytes (of a child, if its parent is the same file of the same age). A fixed image
+ * has all its space reserved where the file system can do that, unless
+ * VHD_CREATE_SPARSE says not to.
  *
  * -EEXIST: @path is there and VHD_CREATE_OVERWRITE is not given. -EINVAL: an
  * option's value, named in @err->text. -ENOTSUP: a kind that cannot be made.

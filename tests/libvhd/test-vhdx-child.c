@@ -334,6 +334,65 @@ Test(vhdx_child, has_bitmaps_on_both_sides_of_a_chunk)
 		}
 }
 
+/* Two I/Os that are done in the order in which they did not come. */
+struct pair {
+	struct vhd_io *io[2];
+	int count;
+};
+
+static int pair_submit(void *opaque, struct vhd_io *io)
+{
+	struct pair *pair = opaque;
+
+	pair->io[pair->count++] = io;
+	return -EINPROGRESS;
+}
+
+static void pair_done(struct vhd_request *r, int result)
+{
+	*(int *)r->user = result;
+}
+
+Test(vhdx_child, block_is_made_once_for_two_writes_in_flight)
+{
+	static const struct vhd_io_ops ops = { sizeof(ops), pair_submit };
+	struct vhd_request r[2];
+	struct vhd_image *image;
+	struct vhd_queue *queue;
+	struct pair pair = { .count = 0 };
+	int result[2] = { 1, 1 };
+	struct iovec iov[2];
+	char data[2][4096];
+	struct family x;
+	uint64_t size;
+
+	family_make(&x);
+	size = image_file_size(&x.child);
+	cr_assert_eq(file_open(&x.child, 0, &image, NULL), 0);
+	cr_assert_eq(vhd_queue_new(image, &ops, &pair, &queue), 0);
+	for (int i = 0; i < 2; i++) {
+		memset(data[i], 'a' + i, sizeof(data[i]));
+		iov[i] = (struct iovec){ data[i], sizeof(data[i]) };
+		r[i] = (struct vhd_request){
+			.op = VHD_OP_WRITE, .niov = 1, .iov = &iov[i], .length = 4096,
+			.offset = MIB + (uint64_t)i * 8192, .done = pair_done, .user = &result[i],
+		};
+		cr_assert_eq(vhd_submit(queue, &r[i]), -EINPROGRESS);
+	}
+	for (int i = 2; i-- > 0;)
+		pair.io[i]->done(pair.io[i], vhd_io_sync.submit(NULL, pair.io[i]));
+	cr_expect(result[0] == 0 && result[1] == 0);
+	vhd_queue_free(queue);
+	cr_assert_eq(vhd_close(image), 0);
+	cr_expect_eq(image_file_size(&x.child), size + 2 * MIB, "a block and a bitmap block");
+	cr_assert_eq(file_open(&x.child, 0, &image, NULL), 0);
+	cr_expect_eq(byte_at(image, MIB), 'a');
+	cr_expect_eq(byte_at(image, MIB + 4096), 'x', "the parent's");
+	cr_expect_eq(byte_at(image, MIB + 8192), 'b');
+	vhd_close(image);
+	image_file_fini(&x.f);
+}
+
 /* -- What we do not know -------------------------------------------------------------- */
 
 static void unknown_add(const struct image_file *f)
