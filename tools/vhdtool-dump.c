@@ -8,16 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "json.h"
-#include "vhdtool.h"
-
-enum kind { TEXT, NUMBER, HEX, SIZE, UUID };
-
-struct field {
-	const char *name;
-	uint16_t offset, size;
-	enum kind kind;
-};
+#include "vhdtool-dump.h"
 
 static const struct field vhd_footer[] = {
 	{ "cookie", 0, 8, TEXT },	      { "features", 8, 4, HEX },
@@ -45,26 +36,31 @@ static const struct field vhd_locator[] = {
 	{ NULL, 0, 0, 0 },
 };
 
-struct dump {
-	int fd;
-	uint64_t size;
-	bool as_json;
-	struct json json;
-};
-
-static uint64_t number_get(const uint8_t *p, unsigned size)
+uint64_t dump_number(const struct dump *d, const uint8_t *p, unsigned size)
 {
 	uint64_t v = 0;
 
 	for (unsigned i = 0; i < size; i++)
-		v = v << 8 | p[i];
+		v = v << 8 | p[d->little ? size - 1 - i : i];
 	return v;
 }
 
-static const char *field_text(const struct field *f, const uint8_t *bytes, char *buf, size_t length)
+/* A GUID's first three fields are numbers in a file of little ones. */
+static void uuid_text(const struct dump *d, const uint8_t *p, char *buf)
+{
+	static const uint8_t order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
+	uint8_t id[16];
+
+	for (int i = 0; i < 16; i++)
+		id[i] = p[d->little ? order[i] : i];
+	tool_id_text(id, buf);
+}
+
+static const char *field_text(const struct dump *d, const struct field *f, const uint8_t *bytes,
+			      char *buf, size_t length)
 {
 	const uint8_t *p = bytes + f->offset;
-	uint64_t value = f->size <= 8 ? number_get(p, f->size) : 0;
+	uint64_t value = f->size <= 8 ? dump_number(d, p, f->size) : 0;
 	char size[32];
 
 	switch (f->kind) {
@@ -84,14 +80,14 @@ static const char *field_text(const struct field *f, const uint8_t *bytes, char 
 			 tool_size_text(value, size, sizeof(size)));
 		break;
 	case UUID:
-		tool_id_text(p, buf);
+		uuid_text(d, p, buf);
 		break;
 	}
 	return buf;
 }
 
-static void structure_print(struct dump *d, const char *name, uint64_t offset,
-			    const struct field *fields, const uint8_t *bytes)
+void dump_structure(struct dump *d, const char *name, uint64_t offset,
+		    const struct field *fields, const uint8_t *bytes)
 {
 	char buf[64];
 
@@ -103,7 +99,7 @@ static void structure_print(struct dump *d, const char *name, uint64_t offset,
 		printf("%s at %" PRIu64 "\n", name, offset);
 	}
 	for (; fields->name; fields++) {
-		field_text(fields, bytes, buf, sizeof(buf));
+		field_text(d, fields, bytes, buf, sizeof(buf));
 		if (d->as_json)
 			json_string(&d->json, fields->name, buf);
 		else
@@ -113,82 +109,113 @@ static void structure_print(struct dump *d, const char *name, uint64_t offset,
 		json_object_end(&d->json);
 }
 
-static bool bytes_get(const struct dump *d, uint8_t *bytes, size_t size, uint64_t offset)
+static bool page_load(struct dump *d, uint64_t offset)
+{
+	ssize_t n = pread(d->fd, d->page, sizeof(d->page), (off_t)offset);
+
+	d->page_at = offset;
+	d->page_used = n > 0 ? (size_t)n : 0;
+	return n > 0;
+}
+
+bool dump_bytes(struct dump *d, uint8_t *bytes, size_t size, uint64_t offset)
 {
 	if (offset > d->size || d->size - offset < size)
 		return false;
-	return pread(d->fd, bytes, size, (off_t)offset) == (ssize_t)size;
+	while (size > 0) {
+		size_t n, at = (size_t)(offset % sizeof(d->page));
+
+		if (d->page_at != offset - at || d->page_used <= at) {
+			if (!page_load(d, offset - at) || d->page_used <= at)
+				return false;
+		}
+		n = d->page_used - at < size ? d->page_used - at : size;
+		memcpy(bytes, d->page + at, n);
+		bytes += n;
+		offset += n;
+		size -= n;
+	}
+	return true;
+}
+
+void dump_table_begin(struct dump *d, uint64_t offset)
+{
+	if (!d->as_json) {
+		printf("block allocation table at %" PRIu64 ", entry: offset in the file\n", offset);
+		return;
+	}
+	json_object(&d->json, NULL);
+	json_string(&d->json, "structure", "block allocation table");
+	json_uint(&d->json, "offset", offset);
+	json_object(&d->json, "blocks");
+}
+
+void dump_table_entry(struct dump *d, uint64_t index, const char *what, uint64_t offset)
+{
+	char name[24];
+
+	snprintf(name, sizeof(name), "%" PRIu64, index);
+	if (d->as_json)
+		json_uint(&d->json, name, offset);
+	else
+		printf("  %-18s %" PRIu64 "%s%s\n", name, offset, *what ? " " : "", what);
+}
+
+void dump_table_end(struct dump *d)
+{
+	if (d->as_json) {
+		json_object_end(&d->json);
+		json_object_end(&d->json);
+	}
 }
 
 /* Used entries only; a file may say it has as many as it likes. */
 static void table_print(struct dump *d, uint64_t offset, uint64_t entries)
 {
-	uint8_t bytes[4096];
+	uint8_t bytes[4];
 
-	if (d->as_json) {
-		json_object(&d->json, NULL);
-		json_string(&d->json, "structure", "block allocation table");
-		json_uint(&d->json, "offset", offset);
-		json_object(&d->json, "blocks");
-	} else {
-		printf("block allocation table at %" PRIu64 ", block: offset in the file\n",
-		       offset);
-	}
-	for (uint64_t i = 0; i < entries; i++) {
-		uint64_t at = i * 4 % sizeof(bytes), value;
-		char name[24];
+	dump_table_begin(d, offset);
+	for (uint64_t i = 0; i < entries && dump_bytes(d, bytes, 4, offset + i * 4); i++) {
+		uint64_t value = dump_number(d, bytes, 4);
 
-		if (at == 0 && !bytes_get(d, bytes, sizeof(bytes), offset + i * 4) &&
-		    !(d->size - offset - i * 4 < sizeof(bytes) && offset + i * 4 < d->size &&
-		      bytes_get(d, bytes, d->size - offset - i * 4, offset + i * 4)))
-			break;
-		value = number_get(bytes + at, 4);
-		if (value == 0xffffffff)
-			continue;
-		snprintf(name, sizeof(name), "%" PRIu64, i);
-		if (d->as_json)
-			json_uint(&d->json, name, value * 512);
-		else
-			printf("  %-18s %" PRIu64 "\n", name, value * 512);
+		if (value != 0xffffffff)
+			dump_table_entry(d, i, "", value * 512);
 	}
-	if (d->as_json) {
-		json_object_end(&d->json);
-		json_object_end(&d->json);
-	}
+	dump_table_end(d);
 }
 
 static void header_dump(struct dump *d, uint64_t offset)
 {
 	uint8_t bytes[1024];
 
-	if (!bytes_get(d, bytes, sizeof(bytes), offset))
+	if (!dump_bytes(d, bytes, sizeof(bytes), offset))
 		return;
-	structure_print(d, "dynamic header", offset, vhd_header, bytes);
+	dump_structure(d, "dynamic header", offset, vhd_header, bytes);
 	for (unsigned i = 0; i < 8; i++) {
 		const uint8_t *l = bytes + 576 + 24 * i;
 		char name[32];
 
 		snprintf(name, sizeof(name), "parent locator %u", i);
-		if (number_get(l, 4))
-			structure_print(d, name, offset + 576 + 24 * i, vhd_locator, l);
+		if (dump_number(d, l, 4))
+			dump_structure(d, name, offset + 576 + 24 * i, vhd_locator, l);
 	}
-	table_print(d, number_get(bytes + 16, 8), number_get(bytes + 28, 4));
+	table_print(d, dump_number(d, bytes + 16, 8), dump_number(d, bytes + 28, 4));
 }
 
 static bool vhd_dump(struct dump *d)
 {
 	uint8_t copy[512], end[512];
-	bool has_end = d->size >= 512 && bytes_get(d, end, 512, d->size - 512) &&
+	bool has_end = d->size >= 512 && dump_bytes(d, end, 512, d->size - 512) &&
 		       memcmp(end, "conectix", 8) == 0;
-	bool fixed = has_end && number_get(end + 60, 4) == 2;
-	bool has_copy = !fixed && bytes_get(d, copy, 512, 0) && memcmp(copy, "conectix", 8) == 0;
+	bool fixed = has_end && dump_number(d, end + 60, 4) == 2;
+	bool has_copy = !fixed && dump_bytes(d, copy, 512, 0) && memcmp(copy, "conectix", 8) == 0;
 
 	if (has_copy)
-		structure_print(d, "footer copy", 0, vhd_footer, copy);
+		dump_structure(d, "footer copy", 0, vhd_footer, copy);
 	if (has_copy || (has_end && !fixed))
-		header_dump(d, number_get((has_copy ? copy : end) + 16, 8));
+		header_dump(d, dump_number(d, (has_copy ? copy : end) + 16, 8));
 	if (has_end)
-		structure_print(d, "footer", d->size - 512, vhd_footer, end);
+		dump_structure(d, "footer", d->size - 512, vhd_footer, end);
 	return has_copy || has_end;
 }
 
@@ -205,7 +232,7 @@ int tool_dump(const struct tool_options *o, char **arguments)
 	d.size = (uint64_t)end;
 	if (o->json)
 		json_array(&d.json, NULL);
-	found = vhd_dump(&d);
+	found = vhdx_dump(&d) || vhd_dump(&d);
 	if (o->json)
 		json_array_end(&d.json);
 	close(d.fd);
