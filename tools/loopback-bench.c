@@ -210,21 +210,24 @@ static int bench_measure(struct bench *b)
 	return LOOPBACK_OK;
 }
 
-static int kind_parse(struct bench *b, const char *rw)
-{
-	static const struct {
-		const char *name;
-		bool write, random;
-	} kinds[] = {{"read", false, false}, {"write", true, false}, {"randread", false, true},
-		     {"randwrite", true, true}};
+static const struct kind {
+	const char *name;
+	bool write, random;
+} kinds[] = {{"read", false, false}, {"write", true, false}, {"randread", false, true},
+	     {"randwrite", true, true}};
 
-	for (size_t i = 0; rw && i < sizeof(kinds) / sizeof(kinds[0]); i++) {
-		if (strcmp(kinds[i].name, rw) != 0)
-			continue;
-		b->write = kinds[i].write;
-		b->random = kinds[i].random;
+static const struct kind *kind_find(const char *rw)
+{
+	for (size_t i = 0; rw && i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		if (strcmp(kinds[i].name, rw) == 0)
+			return &kinds[i];
+	return NULL;
+}
+
+int loopback_bench_check(const struct loopback_options *options)
+{
+	if (kind_find(options->rw))
 		return LOOPBACK_OK;
-	}
 	return loopback_fail(LOOPBACK_USAGE, "bench needs --rw randread, randwrite, read or write");
 }
 
@@ -247,9 +250,9 @@ int loopback_bench(struct session *s, const struct session_disk *disk,
 	b->options = o;
 	b->seed = 0x9e3779b97f4a7c15u;
 	b->places = disk->blocks * disk->block_size / o->bs;
-	ret = kind_parse(b, o->rw);
-	if (!ret)
-		ret = bench_prepare(b);
+	b->write = kind_find(o->rw)->write;
+	b->random = kind_find(o->rw)->random;
+	ret = bench_prepare(b);
 	if (!ret)
 		ret = bench_measure(b);
 	for (uint32_t i = 0; b->slots && i < o->depth; i++)

@@ -169,6 +169,8 @@ static int command_check(const struct command *c, const struct loopback_options 
 
 	if (c->on_disk && options->lun < 0)
 		return loopback_fail(LOOPBACK_USAGE, "%s needs --lun N; 'disks' lists them", c->name);
+	if (c->on_disk == loopback_bench)
+		return loopback_bench_check(options);
 	if (c->on_bus != loopback_bridge)
 		return LOOPBACK_OK;
 	if (!options->tap)
@@ -180,15 +182,12 @@ static int command_check(const struct command *c, const struct loopback_options 
 
 int loopback_guest(const struct loopback_options *options, const char *name)
 {
-	const struct command *c = NULL;
+	const struct command *c;
 	struct session *s;
 	int ret;
 
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-		if (strcmp(commands[i].name, name) == 0)
-			c = &commands[i];
-	if (!c)
-		return loopback_fail(LOOPBACK_USAGE, "no command '%s'; see --help", name);
+	for (c = commands; strcmp(c->name, name) != 0; c++) /* it was checked */
+		;
 	ret = command_check(c, options);
 	if (ret)
 		return ret;

@@ -176,6 +176,7 @@ int loopback_read(struct session *s, const struct session_disk *disk,
 		  const struct loopback_options *options);
 int loopback_write(struct session *s, const struct session_disk *disk,
 		   const struct loopback_options *options);
+int loopback_bench_check(const struct loopback_options *options); /* before anybody is bothered */
 int loopback_bench(struct session *s, const struct session_disk *disk,
 		   const struct loopback_options *options);
 int loopback_bridge(struct session *s, const struct loopback_options *options);

@@ -54,6 +54,27 @@ int loopback_fail(int status, const char *format, ...)
 	return status;
 }
 
+/* -- Who takes what ------------------------------------------------------- */
+
+enum role {
+	HOST = 1,
+	OFFERS = 2,
+	DISKS = 4,
+	READ = 8,
+	WRITE = 16,
+	FLUSH = 32,
+	BENCH = 64,
+	NIC = 128,
+	ON_DISK = READ | WRITE | FLUSH | BENCH,
+	GUEST = OFFERS | DISKS | ON_DISK | NIC,
+};
+
+static const struct {
+	const char *command; /* of the guest, but for the host's */
+	enum role role;
+} roles[] = {{"host", HOST},   {"offers", OFFERS}, {"disks", DISKS}, {"read", READ},
+	     {"write", WRITE}, {"flush", FLUSH},   {"bench", BENCH}, {"nic", NIC}};
+
 enum option_code {
 	OPT_SOCKET = 256,
 	OPT_DISK,
@@ -76,6 +97,7 @@ enum option_code {
 	OPT_INDEX,
 	OPT_HELP,
 	OPT_VERSION,
+	OPT_LONG_OPTIONS,
 };
 
 static const struct option long_options[] = {
@@ -100,8 +122,70 @@ static const struct option long_options[] = {
 	{"index", required_argument, NULL, OPT_INDEX},
 	{"help", no_argument, NULL, OPT_HELP},
 	{"version", no_argument, NULL, OPT_VERSION},
+	{"long-options", no_argument, NULL, OPT_LONG_OPTIONS},
 	{NULL, 0, NULL, 0},
 };
+
+static unsigned int option_roles(int opt)
+{
+	switch (opt) {
+	case OPT_DISK:
+	case OPT_NIC:
+	case OPT_GUESTS:
+	case OPT_ONCE:
+	case OPT_READY_FD:
+		return HOST;
+	case OPT_LUN:
+		return ON_DISK;
+	case OPT_OFFSET:
+		return READ | WRITE;
+	case OPT_LENGTH:
+	case OPT_OUTPUT:
+		return READ;
+	case OPT_INPUT:
+		return WRITE;
+	case OPT_RW:
+	case OPT_BS:
+	case OPT_DEPTH:
+	case OPT_SECONDS:
+		return BENCH;
+	case OPT_TAP:
+	case OPT_INDEX:
+		return NIC;
+	default:
+		return HOST | GUEST;
+	}
+}
+
+/* The role that the words name; 0: none. */
+static unsigned int role_find(char **words, int count)
+{
+	bool host = count == 1 && strcmp(words[0], "host") == 0;
+
+	if (!host && (count != 2 || strcmp(words[0], "guest") != 0))
+		return 0;
+	for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
+		if (strcmp(roles[i].command, words[count - 1]) == 0 && host == (roles[i].role == HOST))
+			return roles[i].role;
+	return 0;
+}
+
+/* For the shell's completion: what may come next. */
+static int next_words(char **words, int count)
+{
+	unsigned int role = role_find(words, count);
+
+	if (count == 0)
+		return puts("host\nguest") < 0;
+	for (size_t i = 1; !role && i < sizeof(roles) / sizeof(roles[0]); i++)
+		puts(roles[i].command);
+	for (const struct option *o = long_options; role && o->name; o++)
+		if (option_roles(o->val) & role && o->val != OPT_LONG_OPTIONS)
+			printf("--%s\n", o->name);
+	return ferror(stdout) != 0;
+}
+
+/* -- Options -------------------------------------------------------------- */
 
 /* Options with a text or no argument. Returns false if @opt is none of them. */
 static bool option_plain(struct loopback_options *o, int opt)
@@ -186,12 +270,10 @@ static int usage(void)
 	return LOOPBACK_USAGE;
 }
 
-int main(int argc, char **argv)
+/* Fills @o; @seen: which options were there, by their place in long_options. Returns an exit
+ * code, or -1: go on. */
+static int options_parse(int argc, char **argv, struct loopback_options *o, uint32_t *seen)
 {
-	struct loopback_options options = {
-		.guests = 16, .spin_us = 50, .ready_fd = -1, .lun = -1, .bs = 4096, .depth = 1,
-		.seconds = 3,
-	};
 	int opt, index;
 
 	while ((opt = getopt_long(argc, argv, "", long_options, &index)) != -1) {
@@ -201,17 +283,39 @@ int main(int argc, char **argv)
 			return puts("vmbus-loopback " VMBUS_LIBRARY_VERSION) < 0;
 		if (opt == '?')
 			return usage();
-		if (!option_plain(&options, opt) && !option_number(&options, opt))
+		*seen |= 1u << index;
+		if (opt != OPT_LONG_OPTIONS && !option_plain(o, opt) && !option_number(o, opt))
 			return loopback_fail(LOOPBACK_USAGE, "--%s: '%s' is not possible; see --help",
 					     long_options[index].name, optarg);
 	}
-	if (optind >= argc)
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct loopback_options options = {
+		.guests = 16, .spin_us = 50, .ready_fd = -1, .lun = -1, .bs = 4096, .depth = 1,
+		.seconds = 3,
+	};
+	unsigned int role;
+	uint32_t seen = 0;
+	int ret = options_parse(argc, argv, &options, &seen);
+
+	if (ret >= 0)
+		return ret;
+	for (int i = 0; long_options[i].name; i++)
+		if (seen & 1u << i && long_options[i].val == OPT_LONG_OPTIONS)
+			return next_words(argv + optind, argc - optind);
+	role = role_find(argv + optind, argc - optind);
+	if (!role && argc - optind == 2 && strcmp(argv[optind], "guest") == 0)
+		return loopback_fail(LOOPBACK_USAGE, "no command '%s'; see --help", argv[optind + 1]);
+	if (!role)
 		return usage();
+	for (int i = 0; long_options[i].name; i++)
+		if (seen & 1u << i && !(option_roles(long_options[i].val) & role))
+			return loopback_fail(LOOPBACK_USAGE, "--%s is not for '%s'; see --help",
+					     long_options[i].name, argv[argc - 1]);
 	if (!options.socket)
 		return loopback_fail(LOOPBACK_USAGE, "--socket is missing; see --help");
-	if (strcmp(argv[optind], "host") == 0 && optind + 1 == argc)
-		return loopback_host(&options);
-	if (strcmp(argv[optind], "guest") == 0 && optind + 2 == argc)
-		return loopback_guest(&options, argv[optind + 1]);
-	return usage();
+	return role == HOST ? loopback_host(&options) : loopback_guest(&options, argv[argc - 1]);
 }

@@ -126,6 +126,18 @@ static int reply_wait(struct vmbus_shm_guest *guest, const struct shm_header *re
 	}
 }
 
+/* What could not be sent may have a reason that lies in the socket: BYE. */
+static int send_failed(struct vmbus_shm_guest *guest, int error)
+{
+	struct shm_reply last;
+	int fd;
+
+	while (message_receive(guest, &last, sizeof(last), &fd) >= 0)
+		if (fd >= 0)
+			close(fd);
+	return host_gone(guest, strerror(-error));
+}
+
 static int message_send(struct vmbus_shm_guest *guest, struct shm_header *message, size_t len,
 			const int *fds, unsigned int fd_count)
 {
@@ -138,7 +150,7 @@ static int message_send(struct vmbus_shm_guest *guest, struct shm_header *messag
 	while ((r = vmbus_shm_send(guest->socket, message, len, fds, fd_count)) == -EAGAIN)
 		if (poll(&p, 1, REPLY_MS) == 0)
 			return host_gone(guest, "it does not take messages");
-	return r ? host_gone(guest, strerror(-r)) : 0;
+	return r ? send_failed(guest, r) : 0;
 }
 
 /* One request and its reply; *@fd: what came with it, or -1. Returns 0 or -EPIPE. */

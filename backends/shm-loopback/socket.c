@@ -57,6 +57,9 @@ ssize_t vmbus_shm_recv(int fd, void *data, size_t size, int *fds, unsigned int *
 			     .msg_controllen = CMSG_LEN(sizeof(int) * SHM_FDS_MAX)};
 	ssize_t len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
+	/* a peer that left without reading all: this is told once, before what it said last */
+	if (len < 0 && errno == ECONNRESET)
+		len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	*fd_count = 0;
 	if (len < 0)
 		return errno == ECONNRESET ? 0 : -errno;

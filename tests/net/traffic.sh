@@ -146,7 +146,7 @@ check "jumbo frames" in_b ping -q -c 3 -i 0.01 -W 60 -M do -s 8972 10.9.0.1
 
 guest_stop
 kill "$second"
-wait "$second" || die "the second guest ended with status $?"
+wait_for "$second" || die "the second guest ended with status $?"
 second=
 host_stop
 check "the host broke no frame" [ "$(count host tx_errors) $(count host rx_dropped)" = "0 0" ]

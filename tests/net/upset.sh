@@ -57,22 +57,30 @@ stream_start() {
 
 stream_stop() {
 	touch "$work/stop"
-	wait "$sender" || die "the sender: $(cat "$work/sender.log")"
-	wait "$receiver" || die "the receiver: $(tail -n 1 "$work/receiver.log")"
+	wait_for "$sender" || die "the sender: $(cat "$work/sender.log")"
+	wait_for "$receiver" || die "the receiver: $(tail -n 1 "$work/receiver.log")"
 	others=()
 }
 
 # The taps outlive the processes, and so do their addresses.
-taps_make() {
-	ip -n "$a" tuntap add dev tapa mode tap vnet_hdr && ip -n "$b" tuntap add dev tapb mode tap vnet_hdr ||
-		skip "no persistent taps here"
-	address tapa tapb
+tap_make() { # NAMESPACE TAP MTU NUMBER
+	ip -n "$1" tuntap add dev "$2" mode tap vnet_hdr || skip "no persistent taps here"
+	ip -n "$1" link set "$2" mtu "$3" address "02:00:00:00:00:0$4"
+	ip -n "$1" addr add "10.9.0.$4/24" dev "$2"
+}
+
+# On a busy machine the kernel may keep the tap of a killed process for seconds, until its
+# io_uring is cleared away in the background: another one of the same name takes its place.
+tap_again() { # NAMESPACE TAP NUMBER
+	ip -n "$1" link del "$2"
+	tap_make "$1" "$2" 1280 "$3"
 }
 
 host_gone() { grep -q "tapa: the link is down: the interface is gone" "$work/host.err"; }
 has_mtu() { grep -q "\"event\": \"up\".*\"mtu\": $1," "$work/guest.log"; }
 
-taps_make
+tap_make "$a" tapa 1500 1
+tap_make "$b" tapb 1500 2
 host_start tap=tapa
 guest_start --tap tapb
 stream_start
@@ -91,6 +99,7 @@ echo "ok: the MTU changes under traffic"
 for i in 1 2 3; do
 	kill -9 "$guest"
 	wait "$guest" 2>/dev/null
+	tap_again "$b" tapb 2
 	guest_start --tap tapb
 	flows "guest killed"
 done
@@ -99,10 +108,11 @@ echo "ok: the guest is killed under traffic"
 for i in 1 2 3; do
 	kill -9 "$host"
 	wait "$host" 2>/dev/null
-	wait "$guest"
+	wait_for "$guest"
 	status=$?
 	[ $status = 3 ] || die "the guest of a dead host ended with status $status"
 	grep -q "the host is gone" "$work/guest.err" || die "the guest does not say why it ended"
+	tap_again "$a" tapa 1
 	host_start tap=tapa
 	guest_start --tap tapb
 	flows "host killed"
@@ -117,7 +127,7 @@ others+=($waits)
 until_ok 60 grep -q '"event": "up".*"link": false' "$work/waits.log" || die "the second guest sees no dead link"
 flows "a second guest waits"
 kill "$waits"
-wait "$waits" || die "the waiting guest ended with status $?"
+wait_for "$waits" || die "the waiting guest ended with status $?"
 echo "ok: a second guest waits for the card"
 
 stream_stop
@@ -136,7 +146,7 @@ ip -n "$a" tuntap add dev tapa mode tap vnet_hdr
 host_start tap=tapa
 guest_start --tap tapb
 ip -n "$b" link del tapb
-wait "$guest"
+wait_for "$guest"
 status=$?
 guest=
 [ $status = 1 ] || die "the guest without a tap ended with status $status"

@@ -56,6 +56,19 @@ until_ok() {
 	done
 }
 
+# wait_for PID: its status; it has to end by itself, and soon
+wait_for() {
+	until_ok 90 ended "$1" || die "process $1 does not end: $(tr '\0' ' ' <"/proc/$1/cmdline")"
+	wait "$1"
+}
+
+ended() { # not there, or a zombie
+	case $(cat "/proc/$1/stat" 2>/dev/null) in
+	"" | *") Z "*) ;;
+	*) false ;;
+	esac
+}
+
 logs() { tail -n 5 "$work"/*.log "$work"/*.err 2>/dev/null; }
 
 die() {
@@ -98,13 +111,13 @@ guest_start() { # OPTION...: of nic
 
 guest_stop() {
 	kill "$guest"
-	wait "$guest" || die "the guest ended with status $?"
+	wait_for "$guest" || die "the guest ended with status $?"
 	guest=''
 }
 
 host_stop() {
 	kill "$host"
-	wait "$host" || die "the host ended with status $?"
+	wait_for "$host" || die "the host ended with status $?"
 	host=''
 }
 
