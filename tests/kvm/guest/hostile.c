@@ -37,9 +37,14 @@ static void msrs(bool kernel_synic)
 	expect("synic-again", synic_start(), 1);
 }
 
+static uint16_t signal_fast(uint32_t connection)
+{
+	return hypercall(HV_CALL_SIGNAL_EVENT | 1u << 16, connection);
+}
+
 static void hypercalls(void)
 {
-	const uint64_t page = (uintptr_t)area, signal = HV_CALL_SIGNAL_EVENT | 1u << 16;
+	const uint64_t page = (uintptr_t)area;
 
 	expect("unknown-call", hypercall(0x1234, 0), 2);
 	expect("reserved-bits", hypercall(HV_CALL_POST_MESSAGE | 1ull << 27, page), 3);
@@ -50,8 +55,8 @@ static void hypercalls(void)
 	expect("post-too-long", post(page, 1, 1, 241), 5);
 	expect("post-hypervisors-type", post(page, 1, 0x80000000, 8), 5);
 	expect("post-unknown-connection", post(page, 0x777777, 1, 8), 0x12);
-	expect("signal-unknown-connection", hypercall(signal, 0x777777), 0x12);
-	expect("signal-connection-0", hypercall(signal, 0), 0x12);
+	expect("signal-unknown-connection", signal_fast(0x777777), 0x12);
+	expect("signal-connection-0", signal_fast(0), 0x12);
 	*(volatile uint64_t *)(uintptr_t)area = 0x777777;
 	expect("signal-slow", hypercall(HV_CALL_SIGNAL_EVENT, page), 0x12);
 	*(volatile uint64_t *)(uintptr_t)area = 0x100777777;
@@ -87,15 +92,22 @@ static void slot_drain(void)
 
 void hostile_run(bool kernel_synic)
 {
+	uint32_t disk;
+
 	expect("hypercall-page", hypercall_start(), 1);
 	expect("synic", synic_start(), 1);
 	msrs(kernel_synic);
 	hypercalls();
 	posts();
 	slot_drain();
-	expect("connect-afterwards", bus_connect(), 1);
+	if (!expect("connect-afterwards", bus_connect(), 1))
+		return;
+	disk = bus.disk->offer.connection_id;
+	expect("signal-before-open", signal_fast(disk), 0x12);
 	if (!expect("open-afterwards", bus_open(), 1))
 		return;
+	expect("signal-for-nothing", signal_fast(disk), 0);
 	expect("write-afterwards", scsi_write(0, 8, 1, area), 1);
 	expect("unload-afterwards", bus_close(), 1);
+	expect("signal-after-unload", signal_fast(disk), 0x12);
 }
