@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* How far a command has come: a bar for people, lines for programs. */
 #include <inttypes.h>
+#include <signal.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,6 +18,8 @@ static double now(void)
 void progress_begin(struct progress *p, const char *what, uint64_t total,
 		    const struct tool_options *o)
 {
+	if (o->progress_fd >= 0)
+		signal(SIGPIPE, SIG_IGN);
 	*p = (struct progress){
 		.what = what,
 		.total = total,
@@ -54,6 +57,16 @@ static void bar_draw(const struct progress *p, uint64_t done, double elapsed)
 		30 - filled, "", 100 * part, rate, left);
 }
 
+/* A reader that has gone is no reason to stop the job. */
+static void line_write(struct progress *p, uint64_t done)
+{
+	char line[48];
+	int length = snprintf(line, sizeof(line), "%" PRIu64 "/%" PRIu64 "\n", done, p->total);
+
+	if (write(p->fd, line, (size_t)length) < 0)
+		p->fd = -1;
+}
+
 void progress_show(struct progress *p, uint64_t done)
 {
 	double t = now(), elapsed = t - p->started;
@@ -63,7 +76,7 @@ void progress_show(struct progress *p, uint64_t done)
 	p->shown = t;
 	p->last = done;
 	if (p->fd >= 0)
-		dprintf(p->fd, "%" PRIu64 "/%" PRIu64 "\n", done, p->total);
+		line_write(p, done);
 	if (p->bar && elapsed > 0)
 		bar_draw(p, done, elapsed);
 }

@@ -55,6 +55,9 @@ expect 2 "$tool" convert -O raw -t dynamic a.vhd never.raw
 # A descriptor that is not open is no reason to fail the job.
 expect 0 "$tool" convert -q --progress=77 a.vhd progress.vhd
 rm -f progress.vhd
+{ "$tool" convert -q --progress=3 a.vhd progress.vhd 3>&1 >/dev/null; echo $? >code; } | true
+[ "$(cat code)" = 0 ] || { echo "a reader that went ended the job: $(cat code)"; status=1; }
+rm -f progress.vhd code
 # An image onto itself: it must survive.
 expect 0 "$tool" convert -q --force a.vhd a.vhd
 same a.vhd disk.raw raw
