@@ -15,7 +15,7 @@ inner_make() {
 	cp "$busybox" "$dir/bin/"
 	cp "$here"/boots/*.sh "$dir/boots/"
 	install -m 755 "$here/inner.sh" "$dir/init"
-	cp "$build/tests/guest/kexec" "$dir/bin/"
+	cp "$build/tests/guest/kexec" "$build/tests/guest/aio" "$dir/bin/"
 	modules_copy "$dir/mod" ext4 hv_vmbus hv_storvsc sd_mod
 	initramfs "$dir" "$outer/$1.cpio"
 	rm -rf "$dir-net"

@@ -87,10 +87,8 @@ report() {
 	fi
 	after=after_$(echo "$name" | tr - _)
 	if [ "$why" = ok ] && type "$after" >/dev/null 2>&1; then
-		"$after" >/tmp/after 2>&1 || {
-			why="outside: $(tail -n 1 /tmp/after)"
-			cat /tmp/after
-		}
+		"$after" >/tmp/after 2>&1 || why="outside: $(tail -n 1 /tmp/after)"
+		cat /tmp/after
 	fi
 	echo "result $name $why"
 }
