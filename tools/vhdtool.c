@@ -81,6 +81,8 @@ static void command_usage(const struct tool_command *c, FILE *out)
 			 option_rows[i].argument ? option_rows[i].argument : "");
 		fprintf(out, "  %-30s %s\n", left, option_rows[i].summary);
 	}
+	fprintf(out, "  %-30s %s\n  %-30s %s\n", "    --help", "this text", "    --long-options",
+		"the options' names, for programs");
 }
 
 /* For shell completion: the words that may stand there. */
@@ -91,6 +93,8 @@ static int words(const struct tool_command *c)
 	for (int i = 0; c && i < OPTIONS; i++)
 		if (strchr(c->options, option_rows[i].letter))
 			printf("--%s\n", option_rows[i].name);
+	if (c)
+		printf("--help\n--long-options\n");
 	return TOOL_OK;
 }
 
