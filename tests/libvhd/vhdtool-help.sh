@@ -30,7 +30,7 @@ done || status=1
 
 # Each exit code of the manual is one of the program's, and the other way round.
 sed -n '/^enum {$/,/^};/s/.*TOOL_[A-Z]* = \([0-9]*\),/\1/p' "$top/tools/vhdtool.h" | sort >codes
-sed -n '/^=head1 EXIT STATUS/,/^=head1 EX/s/^=item \([0-9]*\)$/\1/p' "$pod" | sort | diff codes - ||
+sed -n '/^=head1 EXIT STATUS/,/^=head1 EX/s/^=item B<\([0-9]*\)>$/\1/p' "$pod" | sort | diff codes - ||
 	{ echo "'<' a code only, '>' in the manual only"; status=1; }
 
 # Completion, as readline would ask for it.
