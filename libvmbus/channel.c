@@ -201,7 +201,8 @@ int vmbus_channel_service(struct vmbus_channel *ch, unsigned int budget)
 		return 0;
 	}
 	ret = ch->ops.service(ch->offer.device, ch, current ? budget : 0);
-	ch->blocked = ret == -EBUSY;
+	/* with the old layout in use nothing can be taken: no reason to stay awake */
+	ch->blocked = ret == -EBUSY || (!current && ch->busy != 0);
 	if (ret != 0 && ret != -EAGAIN && ret != -EBUSY)
 		channel_halt(ch, ret);
 	channel_finish_batch(ch);

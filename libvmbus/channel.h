@@ -84,7 +84,7 @@ struct vmbus_channel {
 	void *user;
 	int busy;
 	bool armed;    /* asleep, until the guest signals */
-	bool blocked;  /* ops->service() said -EBUSY */
+	bool blocked;  /* a request has to end before more can be taken */
 	bool stopping; /* ops->stop() was called */
 
 	/* -- between them -- */

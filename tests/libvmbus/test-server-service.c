@@ -244,12 +244,16 @@ Test(service, requests_in_flight_keep_the_layout_and_no_new_ones_are_taken)
 	cr_expect_eq(vmbus_channel_service(channel, 64), 0);
 	cr_expect_eq(device.budget, 0);
 	cr_expect_eq(device.packets, 0);
+	cr_expect_not(vmbus_channel_pending(channel), "nor is it looked for");
+	cr_expect_not(vmbus_channel_arm(channel));
 	cr_expect_eq(vmbus_channel_view(channel), view);
 	vmbus_channel_busy(channel, -1);
 	cr_expect_eq(vmbus_channel_service(channel, 64), 0);
 	cr_expect_eq(removals, 0);
+	cr_expect_not(vmbus_channel_arm(channel));
 	device.in_flight = 1; /* is answered from inside */
 	cr_expect_eq(vmbus_channel_service(channel, 64), 1, "at once again");
+	cr_expect(vmbus_channel_arm(channel));
 	cr_expect_eq(device.packets, 0);
 	cr_expect_eq(vmbus_channel_service(channel, 64), 0);
 	cr_expect_eq(removals, 1);

@@ -114,6 +114,94 @@ Test(srb, a_guest_that_cannot_tell_of_free_space_is_looked_after)
 	vmbus_loop_free(h.loop);
 }
 
+/* Without a loop there is no timer: it goes on when the guest asks for more. */
+Test(srb, a_guest_that_cannot_tell_of_free_space_needs_no_loop)
+{
+	uint64_t put, taken = 0;
+	struct answer a;
+
+	setup(0);
+	line->controls[0]->feature_bits = 0;
+	put = flood();
+	while (taken < put && answer_take(line, &a)) {
+		taken++;
+		harness_run(&h);
+	}
+	cr_expect_eq(taken, put);
+	teardown();
+}
+
+/* -- Guest memory that comes and goes ------------------------------------- */
+
+static uint8_t plugged[16 * VMBUS_PAGE_SIZE] __attribute__((aligned(4096)));
+#define PLUGGED_GPA (1ull << 32)
+static unsigned int unplugged;
+
+static void memory_gone(void *opaque)
+{
+	(void)opaque;
+	unplugged++;
+}
+
+static void memory_plug(bool in)
+{
+	struct vmbus_region region = VMBUS_REGION_INIT;
+
+	region.gpa = PLUGGED_GPA;
+	region.len = sizeof(plugged);
+	region.host = plugged;
+	if (in)
+		cr_assert_eq(vmbus_mem_add(h.mock.mem, &region), 0);
+	else
+		cr_assert_eq(vmbus_mem_remove(h.mock.mem, region.gpa, memory_gone, NULL), 0);
+	vmbus_server_memory_changed(h.mock.server);
+}
+
+/* What runs goes on in the memory that it began in, which is let go of with its last
+ * request; what comes meanwhile waits, and finds the new layout. */
+Test(srb, memory_may_go_while_requests_run)
+{
+	struct srb in = srb_rw(false, 3, 16), elsewhere = srb_rw(false, 3, 16);
+	struct answer a;
+
+	setup(0);
+	memset(disk.data, 0x42, HARNESS_DISK);
+	in.pfn = PLUGGED_GPA >> VMBUS_PAGE_SHIFT;
+	cr_expect_eq(srb_exchange(&h, line, &in).p.u.srb.srb_status, 0x86, "not there yet");
+	for (unsigned int round = 0; round < 20; round++) {
+		memset(plugged, 0, sizeof(plugged));
+		memory_plug(true);
+		disk.hold = true;
+		cr_assert_eq(srb_put(&h, line, 1, &in), 0);
+		cr_assert_eq(srb_put(&h, line, 2, &in), 0);
+		harness_run(&h);
+		cr_expect_eq(disk.held_count, 2);
+		memory_plug(false);
+		cr_assert_eq(srb_put(&h, line, 3, &in), 0);
+		cr_assert_eq(srb_put(&h, line, 4, &elsewhere), 0);
+		harness_run(&h);
+		cr_expect_eq(disk.held_count, 2, "nothing new is begun");
+		held_disk_finish(&disk, 0);
+		harness_run(&h);
+		cr_expect_eq(unplugged, round);
+		cr_expect_eq(answer_expect(line, 1).p.u.srb.srb_status, 1);
+		held_disk_finish(&disk, 0);
+		disk.hold = false;
+		harness_run(&h);
+		cr_expect_eq(unplugged, round + 1);
+		cr_expect_eq(answer_expect(line, 2).p.u.srb.srb_status, 1);
+		cr_expect_eq(plugged[16 * 512 - 1], 0x42, "it was still written");
+		while (disk.held_count > 0) {
+			held_disk_finish(&disk, 0);
+			harness_run(&h);
+		}
+		cr_expect_eq(answer_expect(line, 3).p.u.srb.srb_status, 0x86, "it is gone");
+		cr_expect_eq(answer_expect(line, 4).p.u.srb.srb_status, 1);
+		cr_expect_not(answer_take(line, &a));
+	}
+	teardown();
+}
+
 /* -- Stop ----------------------------------------------------------------- */
 
 Test(srb, a_reset_is_acknowledged_and_what_runs_goes_on)

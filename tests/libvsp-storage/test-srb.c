@@ -236,6 +236,35 @@ Test(srb, every_outcome_has_its_statuses_and_sense)
 	teardown();
 }
 
+/* Requests' memory is used again and again: no outcome may shine through the next. */
+Test(srb, an_outcome_is_not_the_one_before)
+{
+	struct srb fine = srb_rw(false, 1, 1), malformed = srb_rw(false, 1, 1),
+		   unknown = {.cdb = {0xff}};
+	struct answer a;
+
+	setup(0);
+	malformed.ranges = 2;
+	disk.result = -ESHUTDOWN;
+	cr_expect_eq(srb_exchange(&h, line, &fine).p.u.srb.srb_status, 0x20);
+	cr_expect_eq(srb_exchange(&h, line, &malformed).p.u.srb.srb_status, 0x86);
+	disk.result = 0;
+	cr_assert_eq(vsp_storage_add_disk(h.storage, 1, ref), 0);
+	harness_run(&h);
+	cr_assert(answer_take(line, &a)); /* ENUMERATE_BUS */
+	cr_expect_eq(srb_exchange(&h, line, &unknown).p.u.srb.u.sense[12], 0x20);
+	disk.queue_result = -ENOMEM;
+	fine.lun = 1;
+	a = srb_exchange(&h, line, &fine);
+	cr_expect_eq(a.p.u.srb.srb_status, 5);
+	cr_expect_eq(a.p.u.srb.scsi_status, 8);
+	cr_expect_eq(a.p.u.srb.sense_length, 0);
+	for (unsigned int i = 0; i < sizeof(a.p.u.srb.u.sense); i++)
+		cr_expect_eq(a.p.u.srb.u.sense[i], 0);
+	disk.queue_result = 0;
+	teardown();
+}
+
 Test(srb, a_capacity_that_has_no_room_is_an_overrun)
 {
 	struct srb srb = {

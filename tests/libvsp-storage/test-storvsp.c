@@ -110,6 +110,36 @@ Test(storvsp, versions_are_echoed_and_a_guest_may_go_down_until_one_is_known)
 	}
 }
 
+/* The shortest that is whole, whatever lies in the rest. */
+Test(storvsp, answers_hold_nothing_of_the_question)
+{
+	static const uint16_t versions[] = {VSP_STORVSP_WIN6, VSP_STORVSP_WIN7, VSP_STORVSP_WIN8,
+					    VSP_STORVSP_WIN8_1, VSP_STORVSP_WIN10};
+	struct vsp_storvsp_packet p, zero = {0};
+
+	for (size_t i = 0; i < 2 * sizeof(versions) / sizeof(versions[0]); i++) {
+		uint16_t version = versions[i / 2], subs = i % 2 ? 3 : 0;
+		bool multi = version >= VSP_STORVSP_WIN8 && subs > 0;
+
+		storage_setup(subs);
+		p = (struct vsp_storvsp_packet){.operation = VSP_STORVSP_BEGIN_INITIALIZATION};
+		cr_expect_not(vsp_storvsp_message(&storage, true, &p, VSP_STORVSP_HEADER));
+		cr_expect_eq(p.status, 0);
+		p = (struct vsp_storvsp_packet){.operation = VSP_STORVSP_QUERY_VERSION, .flags = 1,
+						.u.version = {version, 0x1234}};
+		cr_expect_not(vsp_storvsp_message(&storage, true, &p, VSP_STORVSP_HEADER + 4));
+		cr_expect_eq(p.status | p.flags | p.u.version.revision, 0);
+		memset(&p, 0xee, sizeof(p));
+		p.operation = VSP_STORVSP_QUERY_PROPERTIES;
+		cr_expect_not(vsp_storvsp_message(&storage, true, &p, sizeof(p)));
+		cr_expect_eq(p.u.properties.max_sub_channels, multi ? subs : 0, "%x", version);
+		cr_expect_eq(p.u.properties.flags, multi ? VSP_STORVSP_MULTI_CHANNEL : 0);
+		p.u.properties.max_sub_channels = 0;
+		p.u.properties.flags = p.u.properties.max_transfer = 0;
+		cr_expect_eq(memcmp(&p.u, &zero.u, sizeof(p.u)), 0, "%x", version);
+	}
+}
+
 Test(storvsp, sub_channels_from_8_on_within_what_was_allowed)
 {
 	struct vsp_storvsp_packet p;
