@@ -149,6 +149,15 @@ static void level_make(struct chain *c, unsigned level)
 	}
 }
 
+/* Of a VHD it knows the size that it was made with. Of a VHDX it cannot read what a child has
+ * not, behind the end of its parent. */
+static size_t size_for_libvhdi(const struct chain *c, unsigned level)
+{
+	if (c->format == VHD_FORMAT_VHDX)
+		return c->size[0];
+	return c->shown[level] < c->size[level] ? c->shown[level] : c->size[level];
+}
+
 /* vhdimount shows the chain as vhdi1 (the oldest) to vhdiN. */
 static void compare_by_libvhdi(const struct chain *c)
 {
@@ -160,8 +169,7 @@ static void compare_by_libvhdi(const struct chain *c)
 	if (system(command))
 		fail(c, "vhdimount refuses it", c->levels - 1);
 	for (unsigned level = 0; level < c->levels; level++) {
-		size_t size = c->shown[level] < c->size[level] ? c->shown[level] :
-								 c->size[level];
+		size_t size = size_for_libvhdi(c, level);
 		FILE *f;
 
 		snprintf(name, sizeof(name), "%s/m/vhdi%u", c->file.dir, level + 1);
@@ -216,7 +224,7 @@ static void chain_run(unsigned seed, bool mount)
 	}
 	if (c.format == VHD_FORMAT_VHDX)
 		compare_by_plain_reader(&c);
-	else if (mount && c.unit == 4096)
+	if (mount && c.unit == 4096)
 		compare_by_libvhdi(&c);
 	for (unsigned level = 0; level < c.levels; level++)
 		free(c.model[level]);
