@@ -9,6 +9,8 @@
 #include "bytes.h"
 #include "queue.h"
 
+enum { ZERO_CHUNK = 65536 };
+
 int vhd_resize_reserve(const struct resize *r, uint64_t from, uint64_t to)
 {
 	int fd = r->layer->file->fd;
@@ -21,18 +23,42 @@ int vhd_resize_reserve(const struct resize *r, uint64_t from, uint64_t to)
 	return vhd_fail(r->err, -errno, "cannot reserve %" PRIu64 " bytes", to - from);
 }
 
+int vhd_resize_sync(struct resize *r)
+{
+	int ret = vhd_file_sync(r->image, r->layer->file);
+
+	r->begun |= ret != 0;
+	return ret;
+}
+
+/* A hole, if it is worth one. */
+static bool zero_punch(const struct resize *r, uint64_t from, uint64_t to)
+{
+	struct vhd_io io = {
+		.file = r->layer->file,
+		.op = VHD_IO_PUNCH,
+		.offset = from,
+		.length = to - from,
+	};
+
+	return r->image->can_discard && to - from >= ZERO_CHUNK &&
+	       r->image->io->submit(r->image->io_opaque, &io) == 0;
+}
+
 int vhd_resize_zero(const struct resize *r, uint64_t from, uint64_t to)
 {
-	static const uint8_t zeros[65536];
+	static const uint8_t zeros[ZERO_CHUNK];
 	int ret = 0;
 
+	if (from >= to || zero_punch(r, from, to))
+		return 0;
 	for (; !ret && from < to; from += min_u64(sizeof(zeros), to - from))
 		ret = vhd_file_write(r->image, r->layer->file, zeros,
 				     min_u64(sizeof(zeros), to - from), from);
 	return ret;
 }
 
-int vhd_resize_zero_tail(const struct resize *r, uint64_t place)
+int vhd_resize_zero_tail(struct resize *r, uint64_t place)
 {
 	uint64_t block = UINT64_C(1) << r->layer->block_shift;
 	uint64_t inside = r->layer->size & (block - 1);
@@ -40,7 +66,7 @@ int vhd_resize_zero_tail(const struct resize *r, uint64_t place)
 
 	if (inside)
 		ret = vhd_resize_zero(r, place + inside, place + block);
-	return ret || !inside ? ret : vhd_file_sync(r->image, r->layer->file);
+	return ret || !inside ? ret : vhd_resize_sync(r);
 }
 
 int vhd_raw_resize(struct resize *r)
@@ -52,7 +78,7 @@ int vhd_raw_resize(struct resize *r)
 	if (ret)
 		return ret;
 	r->begun = true;
-	ret = vhd_file_sync(r->image, r->layer->file);
+	ret = vhd_resize_sync(r);
 	if (!ret)
 		r->layer->size = r->size;
 	return ret;

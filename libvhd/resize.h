@@ -27,11 +27,14 @@ int vhd_vhdx_resize(struct resize *r);
  * caller wants that and the file system can. -ENOSPC and the like. */
 int vhd_resize_reserve(const struct resize *r, uint64_t from, uint64_t to);
 
+/* A sync; when it fails nobody knows what the file holds. */
+int vhd_resize_sync(struct resize *r);
+
 /* The file is made zeros there. */
 int vhd_resize_zero(const struct resize *r, uint64_t from, uint64_t to);
 
 /* What the last block of a growing disk holds behind its old end must not be seen: makes
  * it zeros, durably. @place is where the block's data is. */
-int vhd_resize_zero_tail(const struct resize *r, uint64_t place);
+int vhd_resize_zero_tail(struct resize *r, uint64_t place);
 
 #endif

@@ -25,11 +25,11 @@ static int size_check(const struct resize *r)
 	return 0;
 }
 
-static int write_synced(const struct resize *r, const void *bytes, size_t length, uint64_t offset)
+static int write_synced(struct resize *r, const void *bytes, size_t length, uint64_t offset)
 {
 	int ret = vhd_file_write(r->image, r->layer->file, bytes, length, offset);
 
-	return ret ? ret : vhd_file_sync(r->image, r->layer->file);
+	return ret ? ret : vhd_resize_sync(r);
 }
 
 /* -- Fixed ---------------------------------------------------------------------- */
@@ -50,10 +50,10 @@ static int fixed_extend(struct resize *r, const uint8_t *footer, uint64_t *at)
 			return ret;
 	}
 	r->begun = true;
-	ret = vhd_file_sync(r->image, r->layer->file);
+	ret = vhd_resize_sync(r);
 	if (!ret)
 		ret = vhd_resize_zero(r, r->layer->size, min_u64(old_end, r->size));
-	return ret ? ret : vhd_file_sync(r->image, r->layer->file);
+	return ret ? ret : vhd_resize_sync(r);
 }
 
 /* A footer where the disk ends now, then nothing behind it. */
@@ -63,7 +63,7 @@ static int fixed_cut(struct resize *r, const uint8_t *footer)
 
 	if (!ret)
 		ret = vhd_file_truncate(r->image, r->layer->file, r->size + VHD_FOOTER_SIZE);
-	return ret ? ret : vhd_file_sync(r->image, r->layer->file);
+	return ret ? ret : vhd_resize_sync(r);
 }
 
 int vhd_fixed_resize(struct resize *r)
@@ -156,7 +156,7 @@ static int table_extend(struct resize *r, uint32_t blocks)
 	int ret = vhd_dynamic_write_table(r->image, r->layer, d->layout.blocks, blocks - 1);
 
 	if (!ret)
-		ret = vhd_file_sync(r->image, r->layer->file);
+		ret = vhd_resize_sync(r);
 	if (ret || blocks <= d->layout.bat_entries)
 		return ret;
 	return header_write(r, d->layout.bat_offset, blocks);
@@ -174,7 +174,7 @@ static int table_move(struct resize *r, uint32_t blocks)
 	d->layout.bat_offset = d->header.bat_offset = place;
 	ret = vhd_dynamic_write_table(r->image, r->layer, 0, blocks - 1);
 	if (!ret)
-		ret = vhd_file_sync(r->image, r->layer->file);
+		ret = vhd_resize_sync(r);
 	if (ret) {
 		d->layout.bat_offset = d->header.bat_offset = old_offset;
 		vhd_dynamic_retract(r->image, r->layer, old_end);
@@ -184,7 +184,7 @@ static int table_move(struct resize *r, uint32_t blocks)
 }
 
 /* Whatever stands in the file behind the old end of its last block. */
-static int tail_zero(const struct resize *r)
+static int tail_zero(struct resize *r)
 {
 	const struct vhd_layer *layer = r->layer;
 	uint32_t block = (uint32_t)((layer->size - 1) >> layer->block_shift);
@@ -233,7 +233,7 @@ static int dynamic_shrink(struct resize *r, uint32_t blocks)
 	if (!ret && blocks < old)
 		ret = vhd_dynamic_write_table(r->image, layer, blocks, old - 1);
 	if (!ret)
-		ret = vhd_file_sync(r->image, layer->file);
+		ret = vhd_resize_sync(r);
 	if (ret)
 		return ret;
 	layer->size = r->size;

@@ -30,11 +30,6 @@ static uint64_t table_size(const struct vhdx_disk *d)
 	return round_up(d->entries * sizeof(uint64_t), VHDX_PAGE);
 }
 
-static int sync(const struct resize *r)
-{
-	return vhd_file_sync(r->image, r->layer->file);
-}
-
 /* -- The log entry ---------------------------------------------------------------- */
 
 /* Patches a page as it is in the file: the @size bytes for @offset, as far as they lie in
@@ -177,7 +172,7 @@ static int pages_write(const struct plan *p, uint64_t from)
 
 /* -- Growing ---------------------------------------------------------------------- */
 
-static int tail_zero(const struct resize *r)
+static int tail_zero(struct resize *r)
 {
 	const struct vhd_layer *layer = r->layer;
 	uint32_t block = (uint32_t)((layer->size - 1) >> layer->block_shift);
@@ -232,7 +227,7 @@ static int grow_prepare(struct plan *p)
 	moves = p->bat_offset != x->regions.bat.offset;
 	ret = pages_write(p, moves ? 0 : (x->disk.entries - 1) / ENTRIES_PER_PAGE + 1);
 	if (!ret)
-		ret = sync(p->r);
+		ret = vhd_resize_sync(p->r);
 	x->log.flushed_size = x->file_size;
 	return ret;
 }
@@ -292,7 +287,7 @@ static int vhdx_grow(struct plan *p)
 /* The log says how long the file is at least: it must say less before the file is cut. */
 static int file_cut(const struct plan *p)
 {
-	const struct resize *r = p->r;
+	struct resize *r = p->r;
 	struct vhdx *x = r->layer->state;
 	int ret = vhd_spaces_end(r->layer, &x->end);
 
@@ -300,10 +295,10 @@ static int file_cut(const struct plan *p)
 	if (!ret)
 		ret = vhdx_log_write(r->image, r->layer, true);
 	if (!ret)
-		ret = sync(r);
+		ret = vhd_resize_sync(r);
 	if (!ret)
 		ret = vhd_file_truncate(r->image, r->layer->file, x->end);
-	return ret ? ret : sync(r);
+	return ret ? ret : vhd_resize_sync(r);
 }
 
 /* Entries that the disk has no more, and in a child those for the rest of its last
@@ -366,6 +361,7 @@ int vhd_vhdx_resize(struct resize *r)
 	vhdx_disk_derive(&p.disk);
 	/* What a flush has logged goes home first: the next entry is the only one needed. */
 	ret = vhdx_log_settle(r->image, layer);
+	r->begun = ret != 0;
 	if (!ret)
 		ret = r->size < layer->size ? vhdx_shrink(&p) : vhdx_grow(&p);
 	if (ret)
