@@ -4,6 +4,8 @@
 
 #include <criterion/criterion.h>
 
+#include <vsp/netvsc.h>
+
 #include "frame.h"
 #include "rndis.h"
 #include "rss.h"
@@ -413,6 +415,74 @@ static const uint8_t key[40] = {
 	0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
 	0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
 	0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa};
+
+/* The guest's way back to a nic: all shapes, cut into pieces at any place, with and without a tag,
+ * coalesced or verified. The frame is checked as the nic puts it together. */
+Test(frame, received_frames_become_what_a_nic_takes)
+{
+	uint8_t wire[400], head[VSP_NETVSC_HEAD_MAX], back[400 + VSP_VLAN_TAG];
+
+	for (size_t i = 0; i < SHAPES * 4; i++) {
+		const struct shape *s = &shapes[i / 4];
+		bool tag = i & 1, coalesced = i & 2 && s->protocol == 6;
+		uint32_t len = build(s, wire, 250), shift = tag ? VSP_VLAN_TAG : 0;
+
+		for (uint32_t cut = 1; cut < len; cut++) {
+			struct vsp_netvsc_frame in = {.piece_count = 2, .len = len, .coalesced = coalesced,
+						      .checksum = VSP_CSUM_RX_TCP_GOOD, .has_vlan = tag,
+						      .vlan = 5 | 1 << 3 | 42 << 4};
+			struct vsp_vnet_header h;
+			uint32_t taken = 0, n, tcp = transport_of(s);
+
+			in.pieces[0].data = wire;
+			in.pieces[0].len = cut;
+			in.pieces[1].data = wire + cut;
+			in.pieces[1].len = len - cut;
+			n = vsp_netvsc_nic_head(&in, 1500, head, &taken, &h);
+			cr_assert_eq(n, taken + shift, "%s at %u", s->name, cut);
+			cr_assert_eq(taken, len < VSP_HEAD ? len : VSP_HEAD);
+			memcpy(back, head, n);
+			memcpy(back + n, wire + taken, len - taken);
+			if (tag) {
+				cr_assert_arr_eq(back + 12, "\x81\x00\xb0\x2a", 4);
+				memmove(back + 12, back + 16, len - 12);
+			}
+			if (!coalesced) {
+				cr_assert_eq(h.flags, VSP_VNET_DATA_VALID);
+				cr_assert_arr_eq(back, wire, len, "%s at %u", s->name, cut);
+				continue;
+			}
+			cr_assert_eq(h.flags, VSP_VNET_NEEDS_CSUM);
+			cr_assert_eq(h.gso_type, s->version == 4 ? VSP_VNET_GSO_TCPV4 : VSP_VNET_GSO_TCPV6);
+			cr_assert_eq(h.csum_start, tcp + shift);
+			cr_assert_eq(h.header_len, tcp + shift + 20);
+			cr_assert_eq(h.gso_size, 1500 - (tcp + 20 - 14 - (s->vlan ? 4 : 0)), "%s", s->name);
+			/* but for the seed, nothing changes */
+			cr_assert_eq(vsp_get16(back + tcp + 16), seed_of(s, wire, len - tcp), "%s", s->name);
+			memcpy(back + tcp + 16, wire + tcp + 16, 2);
+			cr_assert_arr_eq(back, wire, len, "%s at %u", s->name, cut);
+		}
+	}
+}
+
+Test(frame, received_frames_too_short_for_their_headers_are_left_alone)
+{
+	uint8_t wire[400], head[VSP_NETVSC_HEAD_MAX];
+	struct vsp_vnet_header h;
+	uint32_t taken;
+
+	for (size_t i = 0; i < SHAPES; i++) {
+		build(&shapes[i], wire, 100);
+		for (uint32_t len = 0; len < transport_of(&shapes[i]) + 20; len++) {
+			struct vsp_netvsc_frame in = {.pieces = {{wire, len}}, .piece_count = 1, .len = len,
+						      .coalesced = true};
+			uint32_t n = vsp_netvsc_nic_head(&in, 1500, head, &taken, &h);
+
+			cr_assert_eq(n, len < VSP_ETHERNET ? 0 : len, "%s: %u", shapes[i].name, len);
+			cr_assert_eq(h.flags, 0, "%s: %u", shapes[i].name, len);
+		}
+	}
+}
 
 Test(rss, published_vectors_hold)
 {
