@@ -179,7 +179,7 @@ static void result_text(const struct bench *b, const struct bench_result *r)
 	       (double)(r->after.interrupts - r->before.interrupts) / n,
 	       r->after.host_sleeps - r->before.host_sleeps);
 	if (b->disk->thin && !b->write)
-		printf("caution  the disk is thin: what it never stored was answered without I/O\n");
+		printf("caution  the disk may have holes: those were read without I/O\n");
 }
 
 static int bench_measure(struct bench *b)
