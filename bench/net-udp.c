@@ -110,7 +110,8 @@ static int run_ask(int s, double end, size_t len)
 
 	setsockopt(s, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	for (; then < end && asked < SAMPLES; then = now) {
-		int answered = send(s, bytes[0], len, 0) >= 0 && recv(s, bytes[1], DATAGRAM_MAX, 0) >= 0;
+		int answered = send(s, bytes[0], len, 0) >= 0 &&
+			       recv(s, bytes[1], DATAGRAM_MAX, 0) >= 0;
 
 		now = seconds();
 		if (answered)
@@ -151,5 +152,6 @@ int main(int argc, char **argv)
 		return serve(s, (uint16_t)atoi(argv[2]), argv[1][0] == 'e');
 	if (argc == 6 && (!strcmp(argv[1], "send") || !strcmp(argv[1], "ask")))
 		return ask_or_send(s, argv);
-	return fprintf(stderr, "usage: net-udp receive|echo PORT | send|ask SECONDS BYTES ADDRESS PORT\n"), 2;
+	return fprintf(stderr,
+		       "usage: net-udp receive|echo PORT | send|ask SECONDS BYTES ADDRESS PORT\n"), 2;
 }

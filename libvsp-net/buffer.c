@@ -40,7 +40,8 @@ static uint32_t slot_size(const struct vsp_net *net, uint32_t bytes, uint32_t mt
 {
 	uint32_t size = (NET_FRAME_OFFSET + mtu + VSP_VLAN_TAG + NET_SLOT_TAIL + 63u) & ~63u;
 
-	if (vsp_net_coalesces(net) && size < NET_LARGE_SLOT && bytes / NET_LARGE_SLOT >= NET_LARGE_SLOTS)
+	if (vsp_net_coalesces(net) && size < NET_LARGE_SLOT &&
+	    bytes / NET_LARGE_SLOT >= NET_LARGE_SLOTS)
 		return NET_LARGE_SLOT;
 	return size;
 }
@@ -74,7 +75,8 @@ static int receive_buffer(void *opaque, uint32_t gpadl, uint16_t id, uint32_t mt
 	(void)id;
 	if (ret)
 		return ret;
-	ret = slots_make(&net->slots, net->receive.span.len, slot_size(net, net->receive.span.len, mtu));
+	ret = slots_make(&net->slots, net->receive.span.len, slot_size(net, net->receive.span.len,
+								       mtu));
 	if (ret) {
 		vsp_net_buffer_drop(net, true);
 		return ret;

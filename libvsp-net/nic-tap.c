@@ -239,7 +239,8 @@ static int nic_set_offloads(struct vsp_nic *nic, uint32_t offloads)
 {
 	struct tap *tap = (struct tap *)nic;
 
-	return ioctl(tap->fds[0], TUNSETOFFLOAD, (unsigned long)offload_bits(offloads)) ? -errno : 0;
+	return ioctl(tap->fds[0], TUNSETOFFLOAD,
+		     (unsigned long)offload_bits(offloads)) ? -errno : 0;
 }
 
 static void nic_get_info(struct vsp_nic *nic, struct vsp_nic_info *info)
@@ -322,7 +323,8 @@ static int device_setup(struct tap *tap, struct vmbus_error *err)
 	return nic_set_offloads(&tap->nic, 0);
 }
 
-static int by_name(struct tap *tap, const struct vsp_nic_tap_config *config, struct vmbus_error *err)
+static int by_name(struct tap *tap, const struct vsp_nic_tap_config *config,
+		   struct vmbus_error *err)
 {
 	int ret = 0;
 
@@ -336,7 +338,8 @@ static int by_name(struct tap *tap, const struct vsp_nic_tap_config *config, str
 		ret = vsp_tap_link_watch(tap->name, config->loop, link_changed, tap, &tap->link,
 					 &tap->link_up);
 		if (ret)
-			vmbus_error_set(err, ret, "%s: cannot follow its link: %s", tap->name, strerror(-ret));
+			vmbus_error_set(err, ret, "%s: cannot follow its link: %s", tap->name,
+					strerror(-ret));
 	}
 	return ret;
 }
@@ -347,7 +350,8 @@ static int by_fds(struct tap *tap, const struct vsp_nic_tap_config *config, stru
 		int flags = fcntl(config->fds[i], F_GETFL);
 
 		if (flags < 0 || fcntl(config->fds[i], F_SETFL, flags | O_NONBLOCK))
-			return vmbus_error_set(err, -errno, "tap fd %d: %s", config->fds[i], strerror(errno));
+			return vmbus_error_set(err, -errno, "tap fd %d: %s", config->fds[i],
+					       strerror(errno));
 	}
 	memcpy(tap->fds, config->fds, tap->queues * sizeof(tap->fds[0]));
 	for (uint32_t i = 1; i < tap->queues; i++)
@@ -355,7 +359,8 @@ static int by_fds(struct tap *tap, const struct vsp_nic_tap_config *config, stru
 	return device_setup(tap, err);
 }
 
-int vsp_nic_tap(const struct vsp_nic_tap_config *config, struct vsp_nic **nic, struct vmbus_error *err)
+int vsp_nic_tap(const struct vsp_nic_tap_config *config, struct vsp_nic **nic,
+		struct vmbus_error *err)
 {
 	struct tap *tap;
 	int ret;

@@ -52,14 +52,29 @@ static bool checksum_request(uint32_t info, uint8_t *head, uint32_t head_len, ui
 	return true;
 }
 
-/* The guest leaves the lengths 0, in the pseudo header of its seed too (NDIS, LSO v2).
- * The kernel wants a frame that would be right if nobody cut it. */
-static bool lso_lengths(uint8_t *head, uint32_t head_len, uint32_t frame_len, uint32_t tcp,
+/* The guest leaves the lengths 0, in the pseudo header of its seed too (NDIS, LSO v2). The
+ * kernel wants a frame that would be right if nobody cut it. What the seed of LSO v1 has in
+ * it nobody says, so that one is made anew. */
+static void lso_seed(uint8_t *head, uint32_t frame_len, uint32_t tcp, const struct vsp_frame *f,
+		     bool v1)
+{
+	uint8_t length[2], protocol[2] = {0, PROTOCOL_TCP};
+	uint64_t sum;
+	uint16_t seed;
+
+	if (v1)
+		sum = vsp_sum_add(vsp_sum_add(0, head + f->ip + 12, 8, false), protocol, 2, false);
+	else
+		sum = vsp_sum_add(0, head + tcp + CSUM_TCP, 2, false);
+	vsp_put16(length, frame_len - tcp);
+	seed = vsp_sum_fold(vsp_sum_add(sum, length, 2, false));
+	memcpy(head + tcp + CSUM_TCP, &seed, 2);
+}
+
+static bool lso_lengths(uint8_t *head, uint32_t head_len, uint32_t frame_len,
 			const struct vsp_frame *f)
 {
-	uint32_t ip_len = frame_len - f->ip, tcp_len = frame_len - tcp;
-	uint8_t length[2];
-	uint16_t seed;
+	uint32_t ip_len = frame_len - f->ip;
 
 	if (f->version == 4) {
 		if (ip_len > 0xffff)
@@ -72,10 +87,6 @@ static bool lso_lengths(uint8_t *head, uint32_t head_len, uint32_t frame_len, ui
 			return false;
 		vsp_put16(head + f->ip + 4, ip_len - 40);
 	}
-	vsp_put16(length, tcp_len);
-	seed = vsp_sum_fold(vsp_sum_add(vsp_sum_add(0, head + tcp + CSUM_TCP, 2, false), length, 2,
-					false));
-	memcpy(head + tcp + CSUM_TCP, &seed, 2);
 	return true;
 }
 
@@ -92,8 +103,9 @@ static bool lso_request(uint32_t info, uint8_t *head, uint32_t head_len, uint32_
 	if (tcp < f->ip + 20u || tcp + 20 > head_len)
 		return false;
 	header = tcp + (head[tcp + 12] >> 4) * 4u;
-	if (header < tcp + 20 || header >= frame_len || !lso_lengths(head, head_len, frame_len, tcp, f))
+	if (header < tcp + 20 || header >= frame_len || !lso_lengths(head, head_len, frame_len, f))
 		return false;
+	lso_seed(head, frame_len, tcp, f, !(info & VSP_LSO_V2));
 	h->flags = VSP_VNET_NEEDS_CSUM;
 	h->gso_type = v6 ? VSP_VNET_GSO_TCPV6 : VSP_VNET_GSO_TCPV4;
 	if (head[tcp + 13] & TCP_CWR)

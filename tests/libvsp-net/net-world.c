@@ -115,6 +115,8 @@ static void on_event(void *user, struct vmbus_guest_channel *channel)
 	struct vsp_netvsc *vsc = channel->user;
 	unsigned int packets = 1;
 
+	if (w->raw)
+		w->raw(w);
 	if (!vsc || w->deaf)
 		return;
 	cr_assert_eq(vsp_netvsc_poll(vsc, 10000, &packets), 0, "the host broke its ring");

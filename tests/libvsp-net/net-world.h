@@ -52,6 +52,8 @@ struct world {
 	uint8_t answer[1024];
 	struct world_frame frames[WORLD_LOG]; /* received, at number % WORLD_LOG */
 	bool deaf; /* the driver does not look at its rings */
+	void (*raw)(struct world *w); /* a driver of the test's own, instead: reads channel 0 */
+	void *raw_user;
 };
 
 struct world *world_new(const struct world_options *options);

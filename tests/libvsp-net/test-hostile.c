@@ -30,7 +30,8 @@ static void wire_clear(struct world *w)
 static uint8_t *message_make(struct world *w, uint32_t number)
 {
 	const struct vsp_rndis_packet m = {
-		.header = {VSP_RNDIS_PACKET, sizeof(m) + FRAME}, .data_offset = 36, .data_length = FRAME};
+		.header = {VSP_RNDIS_PACKET,
+			   sizeof(m) + FRAME}, .data_offset = 36, .data_length = FRAME};
 	uint8_t *section = vsp_netvsc_section(&w->vsc[0], 1);
 
 	memset(section, 0, 4096);
@@ -56,8 +57,10 @@ static void goes_on(struct world *w, const char *what, uint32_t row)
 	wire_clear(w);
 	(void)message_make(w, row);
 	world_frame(frame, FRAME, row);
-	cr_assert_eq(section_send(w, 1, 44 + FRAME), VSP_NVSP_STATUS_SUCCESS, "%s, row %u", what, row);
-	cr_assert_eq(world_take(w, 0, got, sizeof(got), NULL), FRAME, "%s, row %u: nothing came out", what,
+	cr_assert_eq(section_send(w, 1, 44 + FRAME), VSP_NVSP_STATUS_SUCCESS, "%s, row %u", what,
+		     row);
+	cr_assert_eq(world_take(w, 0, got, sizeof(got), NULL), FRAME,
+		     "%s, row %u: nothing came out", what,
 		     row);
 	cr_assert_eq(memcmp(got, frame, FRAME), 0, "%s, row %u", what, row);
 	cr_assert(world_put(w, 0, frame, FRAME, NULL));
@@ -120,19 +123,22 @@ Test(hostile, nvsp_messages_of_every_type_and_length)
 
 Test(hostile, sections_and_sizes_that_are_none)
 {
-	static const uint32_t sections[] = {22, 0xffff, 0x7fffffff, 0xfffffffe, VSP_NVSP_NO_SECTION};
+	static const uint32_t sections[] = {22, 0xffff, 0x7fffffff, 0xfffffffe,
+					    VSP_NVSP_NO_SECTION};
 	static const uint32_t sizes[] = {0, 1, 7, 8, 43, 6145, 0x10000, 0xffffffff};
 	struct world *w = world_at_work(51);
 
 	for (uint32_t i = 0; i < COUNT(sections); i++) {
 		(void)message_make(w, i);
-		cr_expect_eq(section_send(w, sections[i], 44 + FRAME), VSP_NVSP_STATUS_FAILURE, "section %#x",
+		cr_expect_eq(section_send(w, sections[i], 44 + FRAME), VSP_NVSP_STATUS_FAILURE,
+			     "section %#x",
 			     sections[i]);
 		goes_on(w, "section", i);
 	}
 	for (uint32_t i = 0; i < COUNT(sizes); i++) {
 		(void)message_make(w, i);
-		cr_expect_eq(section_send(w, 1, sizes[i]), VSP_NVSP_STATUS_FAILURE, "%u bytes", sizes[i]);
+		cr_expect_eq(section_send(w, 1, sizes[i]), VSP_NVSP_STATUS_FAILURE, "%u bytes",
+			     sizes[i]);
 		goes_on(w, "size", i);
 	}
 	world_down(w);
@@ -144,7 +150,8 @@ Test(hostile, sections_and_sizes_that_are_none)
 Test(hostile, data_messages_with_every_field_at_every_edge)
 {
 	static const struct vsp_rndis_info infos[] = {
-		{16, VSP_INFO_CHECKSUM, 12}, {16, VSP_INFO_LSO, 12}, {16, VSP_INFO_8021Q, 12}, {16, 77, 12}};
+		{16, VSP_INFO_CHECKSUM, 12}, {16, VSP_INFO_LSO, 12}, {16, VSP_INFO_8021Q, 12}, {16,
+												77, 12}};
 	struct world *w = world_at_work(52);
 	uint32_t row = 0, accepted = 0, refused = 0;
 	uint8_t got[4096];
@@ -156,7 +163,8 @@ Test(hostile, data_messages_with_every_field_at_every_edge)
 
 			memmove(m + 60, m + 44, FRAME);
 			memcpy(m + 44, &infos[i % COUNT(infos)], sizeof(infos[0]));
-			memcpy(m, &(struct vsp_rndis_packet){.header = {VSP_RNDIS_PACKET, 60 + FRAME},
+			memcpy(m, &(struct vsp_rndis_packet){.header = {VSP_RNDIS_PACKET,
+									60 + FRAME},
 							     .data_offset = 52, .data_length = FRAME,
 							     .info_offset = 36, .info_length = 16},
 			       44);
@@ -174,7 +182,8 @@ Test(hostile, data_messages_with_every_field_at_every_edge)
 				accepted++;
 			} else {
 				cr_expect_eq(status, VSP_NVSP_STATUS_FAILURE);
-				cr_expect_eq(frames, 0, "offset %u, %#x", field, edges[i / COUNT(infos)]);
+				cr_expect_eq(frames, 0, "offset %u, %#x", field,
+					     edges[i / COUNT(infos)]);
 				refused++;
 			}
 		}
@@ -206,7 +215,8 @@ static uint32_t free_slots(const struct world *w)
 Test(hostile, slots_given_back_that_were_never_sent)
 {
 	struct world *w = world_at_work(53);
-	const uint64_t ids[] = {0, 15, 16, 17, w->net->slots.count - 1, w->net->slots.count, 0xffffffff,
+	const uint64_t ids[] = {0, 15, 16, 17, w->net->slots.count - 1, w->net->slots.count,
+				0xffffffff,
 				0x100000010, UINT64_MAX};
 	uint32_t before = free_slots(w);
 	struct vsp_net_stats stats;
@@ -226,7 +236,8 @@ Test(hostile, slots_given_back_that_were_never_sent)
 /* More than the host queues, from a guest that takes no answer. */
 Test(hostile, control_requests_without_end)
 {
-	struct vsp_rndis_oid_request m = {.header = {VSP_RNDIS_QUERY, sizeof(m)}, .oid = 0x00010106};
+	struct vsp_rndis_oid_request m = {.header = {VSP_RNDIS_QUERY, sizeof(m)},
+					  .oid = 0x00010106};
 	struct world *w = world_at_work(54);
 	uint32_t failures = 0;
 
@@ -234,7 +245,8 @@ Test(hostile, control_requests_without_end)
 	for (uint32_t i = 0; i < 60; i++) {
 		memcpy(vsp_netvsc_section(&w->vsc[0], 2), &m, sizeof(m));
 		w->sent_status[i] = 0;
-		cr_assert_eq(vsp_netvsc_send(&w->vsc[0], 2, sizeof(m), NULL, 0, (void *)(uintptr_t)i), 0);
+		cr_assert_eq(vsp_netvsc_send(&w->vsc[0], 2, sizeof(m), NULL, 0,
+					     (void *)(uintptr_t)i), 0);
 		world_signal(w, 0);
 		for (uint32_t k = 0; k < 50; k++)
 			vmbus_inproc_step(w->bus);
@@ -281,11 +293,13 @@ static void request_check(uint32_t type, uint32_t oid, uint32_t info_len, uint32
 	before = a;
 	(void)vsp_rndis_control(&a, exact, (uint32_t)sizeof(m) + len, &reply);
 	memcpy(&c, reply.bytes, sizeof(c));
-	cr_assert(reply.len >= sizeof(c) && reply.len <= VSP_RNDIS_REPLY_MAX && c.header.length == reply.len);
+	cr_assert(reply.len >= sizeof(c) && reply.len <= VSP_RNDIS_REPLY_MAX &&
+		  c.header.length == reply.len);
 	cr_assert_eq(c.header.type, type | VSP_RNDIS_COMPLETE);
 	cr_assert_eq(c.request_id, 0xabcd);
 	if (c.status != VSP_RNDIS_SUCCESS || type == VSP_RNDIS_QUERY)
-		cr_assert_eq(memcmp(&a, &before, sizeof(a)), 0, "OID %#x, %u bytes at %u: %#x, and changed",
+		cr_assert_eq(memcmp(&a, &before, sizeof(a)), 0,
+			     "OID %#x, %u bytes at %u: %#x, and changed",
 			     oid, info_len, info_offset, c.status);
 	free(exact);
 }
@@ -300,7 +314,8 @@ Test(hostile, oid_requests_with_every_length_and_offset)
 
 		for (uint32_t type = VSP_RNDIS_QUERY; type <= VSP_RNDIS_SET; type++) {
 			for (uint32_t k = 0; k < COUNT(edges) * COUNT(edges); k++)
-				request_check(type, oid, edges[k / COUNT(edges)], edges[k % COUNT(edges)],
+				request_check(type, oid, edges[k / COUNT(edges)],
+					      edges[k % COUNT(edges)],
 					      content, 72);
 			for (uint32_t len = 0; len < COUNT(fill) * 60; len++) {
 				uint32_t n = len < COUNT(fill) * 50 ? len / COUNT(fill) : len * 2;

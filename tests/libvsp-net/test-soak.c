@@ -347,7 +347,8 @@ static void guest_send(struct soak *s)
 {
 	uint32_t place = random_below(s, SECTIONS + DIRECTS);
 
-	if (!is_free(s, place) || s->out.put - s->out.seen > EXPECTED - 8 || s->w->vsc[0].in_flight > 15)
+	if (!is_free(s, place) || s->out.put - s->out.seen > EXPECTED - 8 ||
+	    s->w->vsc[0].in_flight > 15)
 		return;
 	if (place < SECTIONS)
 		section_send(s, place);
@@ -372,7 +373,8 @@ static void settled_check(struct soak *s)
 	guest_check(s);
 	rx = &net->channels[0]->rx;
 	free_slots = net->slots.free_count + rx->cache_count + rx->window_count;
-	cr_assert_eq(free_slots, net->slots.count - net->slots.control, "slots are stuck: %u of %u free",
+	cr_assert_eq(free_slots, net->slots.count - net->slots.control,
+		     "slots are stuck: %u of %u free",
 		     free_slots, net->slots.count - net->slots.control);
 	cr_assert_eq(net->control_slots, (1u << net->slots.control) - 1, "a control slot is stuck");
 	for (uint32_t i = 0; i < SECTIONS + DIRECTS; i++)
@@ -447,7 +449,8 @@ static void soak_run(uint64_t frames, const struct world_options *options)
 	s->w = world_new(options);
 	session_begin(s);
 	while (s->in.put < frames || s->out.put < frames) {
-		if (s->in.put - s->in.seen < EXPECTED - 8 && s->w->received - s->received < WORLD_LOG / 2)
+		if (s->in.put - s->in.seen < EXPECTED - 8 &&
+		    s->w->received - s->received < WORLD_LOG / 2)
 			frame_put(s);
 		guest_send(s);
 		if (random_below(s, 50) == 0) /* for a while the bus is slower, or faster */
@@ -457,7 +460,8 @@ static void soak_run(uint64_t frames, const struct world_options *options)
 		guest_check(s);
 		if (random_below(s, 4) == 0) /* so that it is full at times */
 			nic_check(s);
-		cr_assert_null(vmbus_inproc_violation(s->w->bus), "%s", vmbus_inproc_violation(s->w->bus));
+		cr_assert_null(vmbus_inproc_violation(s->w->bus), "%s",
+			       vmbus_inproc_violation(s->w->bus));
 		if (random_below(s, 400) == 0) {
 			session_end(s);
 			session_begin(s);
@@ -474,7 +478,8 @@ Test(soak, everything_arrives_once_and_in_order_whatever_the_guest_does)
 	const char *wanted = getenv("VSP_NET_SOAK");
 	uint64_t frames = wanted ? strtoull(wanted, NULL, 10) : FRAMES;
 
-	soak_run(frames / 2, &(struct world_options){.seed = 40, .depth = 50, .receive_pages = 200});
+	soak_run(frames / 2, &(struct world_options){.seed = 40, .depth = 50,
+						     .receive_pages = 200});
 	/* few slots, a small ring */
 	soak_run(frames / 2, &(struct world_options){.seed = 41, .depth = 200, .receive_pages = 24,
 						     .ring_pages = 3});

@@ -88,7 +88,8 @@ static void line_open(uint32_t index, uint32_t id)
 						    .pages = l->pages[i],
 						    .size = (HALF - 1) * VMBUS_PAGE_SIZE};
 	}
-	MOCK_CHECK(vmbus_tx_init(&l->guest.tx, &mem[0]) == 0 && vmbus_rx_init(&l->guest.rx, &mem[1]) == 0);
+	MOCK_CHECK(vmbus_tx_init(&l->guest.tx, &mem[0]) == 0);
+	MOCK_CHECK(vmbus_rx_init(&l->guest.rx, &mem[1]) == 0);
 	MOCK_CHECK(mock_gpadl(&m, id, 1 + index, pfn, MOCK_RING_PAGES) == 0);
 	(void)mock_expect(&m, VMBUS_MSG_GPADL_CREATED);
 	MOCK_CHECK(mock_open(&m, id, 1 + index, 0) == 0);
@@ -209,7 +210,8 @@ static void guest_request(struct line *l)
 		struct vsp_ndis_rss_parameters p;
 		uint32_t table[128];
 		uint8_t key[40];
-	} rss = {.p = {.header = {VSP_NDIS_RSS_PARAMETERS, 2, 40}, .hash = 0x1701, .table_size = 512,
+	} rss = {.p = {.header = {VSP_NDIS_RSS_PARAMETERS, 2, 40}, .hash = 0x1701,
+		       .table_size = 512,
 		       .table_offset = 40, .key_size = 40, .key_offset = 40 + 512}};
 	int ret;
 
@@ -222,13 +224,15 @@ static void guest_request(struct line *l)
 		ret = vsp_netvsc_request(&l->vsc, VSP_RNDIS_SET, 0x00010204, &rss, sizeof(rss));
 		break;
 	case 1:
-		ret = vsp_netvsc_request(&l->vsc, VSP_RNDIS_SET, 0xfc01020c, &offloads, sizeof(offloads));
+		ret = vsp_netvsc_request(&l->vsc, VSP_RNDIS_SET, 0xfc01020c, &offloads,
+					 sizeof(offloads));
 		break;
 	case 2:
 		ret = vsp_netvsc_request(&l->vsc, VSP_RNDIS_QUERY, 0x00020101, NULL, 0);
 		break;
 	default:
-		ret = vsp_netvsc_request(&l->vsc, VSP_RNDIS_SET, 0x0001010e, &filters[round % 3], 4);
+		ret = vsp_netvsc_request(&l->vsc, VSP_RNDIS_SET, 0x0001010e, &filters[round % 3],
+					 4);
 		break;
 	}
 	l->requests += ret == 0;
@@ -328,7 +332,8 @@ static void nics_make(void)
 	MOCK_CHECK(vsp_nic_pair(LINES, 64, ends) == 0);
 	far = ends[1];
 	for (uint32_t i = 0; i < LINES; i++)
-		MOCK_CHECK(far->ops->queue_new(far, i, NULL, &far_events, NULL, &lines[i].far) == 0);
+		MOCK_CHECK(far->ops->queue_new(far, i, NULL, &far_events, NULL,
+					       &lines[i].far) == 0);
 	config.server = m.server;
 	config.nic = ends[0];
 	memcpy(config.mac, "\x00\x15\x5d\x01\x02\x03", 6);
@@ -435,9 +440,11 @@ int main(int argc, char **argv)
 		out_seen += lines[i].out_seen;
 	}
 	vsp_net_get_stats(net, &stats);
-	printf("%lu out, %lu in of %lu, filtered %lu, waits %lu %lu, %u requests\n", out_seen, in_seen,
+	printf("%lu out, %lu in of %lu, filtered %lu, waits %lu %lu, %u requests\n", out_seen,
+	       in_seen,
 	       in_put, stats.rx_filtered, stats.tx_waits, stats.rx_waits, lines[0].answers);
-	MOCK_CHECK(stats.rx_frames == in_seen && stats.tx_frames == out_seen && stats.rx_dropped == 0);
+	MOCK_CHECK(stats.rx_frames == in_seen && stats.tx_frames == out_seen &&
+		   stats.rx_dropped == 0);
 	MOCK_CHECK(in_put == in_seen + stats.rx_filtered && lines[0].answers == lines[0].requests);
 	MOCK_CHECK(in_seen > 0 && out_seen > 0 && stats.rx_filtered > 0 && lines[0].answers > 3);
 	mock_fini(&m); /* the far end goes last: the adapter's is closed with it */
