@@ -40,6 +40,7 @@ else:
     exchange(socket.create_connection(address, timeout=60))
 PY
 content() { # address of the far end
+	: >"$work/server.log"
 	ip netns exec "$b" timeout 120 python3 "$work/content.py" serve "$1" >"$work/server.log" 2>&1 &
 	local server=$!
 	until_ok 60 grep -q listening "$work/server.log" &&
@@ -78,6 +79,7 @@ else:
         if receive() != (tci, payload): sys.exit(f"tag {tci:#x}: something else came back")
 PY
 tags() {
+	: >"$work/server.log"
 	ip netns exec "$b" timeout 120 python3 "$work/tag.py" serve tapb >"$work/server.log" 2>&1 &
 	local server=$!
 	until_ok 60 grep -q listening "$work/server.log" &&

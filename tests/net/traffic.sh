@@ -121,6 +121,7 @@ route() { # mtr sees both hops; it waits for a second: late answers of a busy ma
 }
 
 iperf() { # a server each time: one that still clears up after the last client refuses the next
+	: >"$work/iperf3.log"
 	ip netns exec "$c" iperf3 -s -1 --forceflush >"$work/iperf3.log" 2>&1 &
 	local server=$!
 	until_ok 60 grep -q listening "$work/iperf3.log" && in_b timeout 120 iperf3 -c "$@" && wait_for $server && return

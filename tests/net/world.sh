@@ -103,6 +103,7 @@ host_start() { # SPEC...: of --nic
 }
 
 guest_start() { # OPTION...: of nic
+	: >"$work/guest.log" # or the last one's is what we find
 	ip netns exec "$b" "$loopback" guest --socket "$work/bus" --json nic "$@" \
 		>"$work/guest.log" 2>"$work/guest.err" &
 	guest=$!
