@@ -310,7 +310,7 @@ Test(memory, a_refused_write_changes_nothing)
 
 Test(memory, spans_are_copied_in_the_order_of_their_pages)
 {
-	static const uint64_t pfns[] = {103, 100, 100, 101, 105};
+	static const uint64_t pfns[] = {103, 100, 100, 104, 105}; /* twice; read-only; none */
 	static const struct {
 		uint32_t offset, span, at;
 		size_t len;
