@@ -7,7 +7,7 @@
 #include "json.h"
 #include "vhdtool.h"
 
-enum { PIECE = 256 << 10 };
+enum { PIECE = 256 << 10, SECTOR_MAX = 4096 };
 
 struct comparison {
 	struct vhd_image *image[2];
@@ -39,10 +39,22 @@ static int side_read(const struct comparison *c, int which, uint64_t offset, uin
 	return ret ? side_fail(c, which, ret) : TOOL_OK;
 }
 
+/* One of them may have larger sectors than the other: pieces end where both can go on. */
+static bool sectors_whole(uint64_t *length, uint64_t left)
+{
+	uint64_t whole = (*length + SECTOR_MAX - 1) & ~(uint64_t)(SECTOR_MAX - 1);
+
+	if (*length == whole || *length == left)
+		return true;
+	*length = whole < left ? whole : left;
+	return false;
+}
+
 /* Cuts @length to what both images hold in one piece each; zeros by what both say need
  * not be read. */
 static int pieces_find(const struct comparison *c, uint64_t offset, uint64_t *length, bool *zeros)
 {
+	uint64_t left = *length;
 	struct vhd_extent e;
 
 	*zeros = true;
@@ -58,6 +70,7 @@ static int pieces_find(const struct comparison *c, uint64_t offset, uint64_t *le
 		*length = e.length;
 		*zeros &= !e.data;
 	}
+	*zeros &= sectors_whole(length, left);
 	if (!*zeros && *length > PIECE)
 		*length = PIECE;
 	return 0;

@@ -23,6 +23,9 @@ int tool_create(const struct tool_options *o, char **arguments)
 	struct vhd_error err;
 
 	create_options(o, &c);
+	c.logical_sector_size = o->sector_size;
+	if (o->sector_size && c.format != VHD_FORMAT_VHDX)
+		return tool_usage("only a VHDX has a --sector-size; --output-format=vhdx makes one");
 	if (o->backing) {
 		if (o->has_type && o->type != VHD_TYPE_DIFFERENCING)
 			return tool_usage("a %s image has no --parent", vhd_type_name(o->type));

@@ -10,7 +10,7 @@
 static const struct tool_command commands[] = {
 	{ "info", "IMAGE", "fpaAj", 1, 1, "show what an image is", tool_info },
 	{ "check", "IMAGE", "fparPjq", 1, 1, "look for damage, repair what can be", tool_check },
-	{ "create", "IMAGE [SIZE]", "Otbpiwyjq", 1, 2, "make a new image", tool_create },
+	{ "create", "IMAGE [SIZE]", "Otbspiwyjq", 1, 2, "make a new image", tool_create },
 	{ "convert", "IMAGE NEW-IMAGE", "fpaOtbiwyTPjq", 2, 2, "copy into another format",
 	  tool_convert },
 	{ "map", "IMAGE", "fpaAj", 1, 1, "list which parts hold data, and where", tool_map },
@@ -41,6 +41,7 @@ static const struct {
 	{ 'O', 'O', "output-format", "FORMAT", "format of the new image: raw, vhd, vhdx" },
 	{ 't', 't', "type", "TYPE", "fixed, dynamic (default) or differencing" },
 	{ 'b', 'b', "block-size", "SIZE", "block size of the new image" },
+	{ 's', 's', "sector-size", "SIZE", "logical sector size of the new VHDX: 512 or 4096" },
 	{ 'i', 0, "id", "UUID", "identity of the new image (default: random)" },
 	{ 'w', 0, "time", "SECONDS", "its time of creation, since 1970 (default: now)" },
 	{ 'y', 0, "force", NULL, "replace an existing file" },
@@ -160,6 +161,11 @@ static bool option_set(struct tool_options *o, char letter, const char *value)
 		if (!tool_parse_size(value, &size) || size > UINT32_MAX)
 			return false;
 		o->block_size = (uint32_t)size;
+		return true;
+	case 's':
+		if (!tool_parse_size(value, &size) || (size != 512 && size != 4096))
+			return false;
+		o->sector_size = (uint32_t)size;
 		return true;
 	case 'T':
 		return parse_number(value, &o->threads) && o->threads > 0 && o->threads <= 64;

@@ -31,6 +31,7 @@ struct tool_options {
 	uint8_t id_bytes[16];
 	int64_t time;		       /* --time */
 	uint32_t block_size;	       /* -b */
+	uint32_t sector_size;	       /* -s */
 	int threads;		       /* -T */
 	int progress_fd;	       /* --progress=FD; -1: bar on a terminal */
 	bool json, force, any_parent, alone, repair, remove, unsafe, shrink, quiet;

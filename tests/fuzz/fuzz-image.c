@@ -218,18 +218,24 @@ static int image_io(void *opaque, struct vhd_io *io)
 
 static const struct vhd_io_ops image_ops = { sizeof(image_ops), image_io };
 
+const char *fuzz_image_options(uint32_t flags, struct vhd_open_options *options)
+{
+	*options = (struct vhd_open_options)VHD_OPEN_OPTIONS_INIT;
+	options->flags = flags;
+	options->io = &image_ops;
+	options->io_opaque = &sets[now];
+	options->parent = is_child(now) ? sets[now].file[1].path : NULL;
+	options->parent_directory = "/nowhere"; /* none that an image names is looked at */
+	return sets[now].file[0].path;
+}
+
 int fuzz_image_open(uint32_t flags, struct vhd_image **image)
 {
-	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
+	struct vhd_open_options options;
 	struct vhd_error err = { 0, "" };
-	int ret;
+	const char *path = fuzz_image_options(flags, &options);
+	int ret = vhd_open(path, &options, image, &err);
 
-	options.flags = flags;
-	options.io = &image_ops;
-	options.io_opaque = &sets[now];
-	options.parent = is_child(now) ? sets[now].file[1].path : NULL;
-	options.parent_directory = "/nowhere"; /* none that an image names is looked at */
-	ret = vhd_open(sets[now].file[0].path, &options, image, &err);
 	if ((ret < 0 && ret != -ENOTSUP && ret != -EFBIG) || (ret && err.text[0] == '\0'))
 		abort();
 	return ret;

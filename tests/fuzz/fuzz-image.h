@@ -39,6 +39,9 @@ void fuzz_image_change(struct fuzz_input *in);
 void fuzz_image_put(const void *bytes, size_t size, uint64_t offset);
 void fuzz_log_repair(void);
 
+/* Its path, and the options it can be opened with. */
+const char *fuzz_image_options(uint32_t flags, struct vhd_open_options *options);
+
 /* vhd_open() of it. A fault must have a text, and be no trouble of the host's but
  * that its disk is full: aborts otherwise. */
 int fuzz_image_open(uint32_t flags, struct vhd_image **image);

@@ -38,6 +38,25 @@ expect 0 "$tool" info --json flat.vhdx
 json "j['type'] == 'dynamic' and j['parents'] == []"
 same flat.vhdx disk.raw raw
 
+# Large sectors beside small ones.
+expect 0 "$tool" create -O vhdx -b 1M -s 4096 large.vhdx 20M
+expect 0 "$tool" info --json large.vhdx
+json "j['logical-sector-size'] == 4096"
+cp disk.raw odd.raw
+poke odd.raw 6291968 x
+if command -v nbdkit >/dev/null && [ -z "$SAN_CFLAGS" ] &&
+	[ -e "$OLDPWD/$top_builddir/nbdkit/.libs/nbdkit-vhd-plugin.so" ]; then
+	nbdkit -U - "$OLDPWD/$top_builddir/nbdkit/.libs/nbdkit-vhd-plugin.so" large.vhdx \
+		--run 'nbdcopy --flush disk.raw "$uri"' || status=1
+	same large.vhdx disk.raw raw
+	expect 1 "$tool" compare -F raw large.vhdx odd.raw
+	has 6291968
+	expect 0 "$tool" convert large.vhdx small.vhd
+	same small.vhd large.vhdx
+fi
+expect 64 "$tool" create -s 4096 never.vhd 1M
+expect 64 "$tool" create -O vhdx -s 1k never.vhdx 1M
+
 # Zeros take no space, whether they are written or holes.
 head -c 8388608 /dev/zero >zeros.raw
 expect 0 "$tool" convert -f raw zeros.raw zeros.vhd
