@@ -237,10 +237,21 @@ uint32_t vsp_adapter_configure(struct vsp_adapter *a, struct vmbus_cursor in)
 	return keyword_set(a, name, (uint32_t)(text[0] - '0'));
 }
 
+static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+
+void vsp_traffic_add(struct vsp_net_traffic kinds[VSP_NET_KINDS], const uint8_t destination[6],
+		     uint32_t len)
+{
+	int kind = VSP_NET_DIRECTED;
+
+	if (destination[0] & 1)
+		kind = memcmp(destination, broadcast, 6) ? VSP_NET_MULTICAST : VSP_NET_BROADCAST;
+	kinds[kind].bytes += len;
+	kinds[kind].frames++;
+}
+
 bool vsp_adapter_wants(const struct vsp_adapter *a, const uint8_t destination[6])
 {
-	static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
-
 	if (a->filter & VSP_FILTER_PROMISCUOUS)
 		return true;
 	if (!(destination[0] & 1))

@@ -76,6 +76,10 @@ uint32_t vsp_offloads_set(struct vsp_adapter *adapter, struct vmbus_cursor in);
 /* OID_GEN_RNDIS_CONFIG_PARAMETER. Returns an RNDIS status. */
 uint32_t vsp_adapter_configure(struct vsp_adapter *adapter, struct vmbus_cursor in);
 
+/* VSP_NET_DIRECTED, ...: adds a frame with this destination to its kind. */
+void vsp_traffic_add(struct vsp_net_traffic kinds[VSP_NET_KINDS], const uint8_t destination[6],
+		     uint32_t len);
+
 /* Whether the packet filter lets a frame with this destination through. */
 bool vsp_adapter_wants(const struct vsp_adapter *adapter, const uint8_t destination[6]);
 

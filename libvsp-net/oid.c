@@ -22,6 +22,9 @@ static query q_list, q_constant, q_constant16, q_mtu, q_speed, q_vendor, q_filte
 	q_max_speed, q_link, q_count32, q_count64, q_name, q_mac, q_offload, q_encapsulation;
 static set s_filter, s_ignore, s_rss, s_multicast, s_encapsulation;
 
+#define KIND(direction, kind, field)                                                     \
+	((uint32_t)offsetof(struct vsp_net_stats, direction[VSP_NET_##kind].field))
+
 static const struct oid {
 	uint32_t oid;
 	uint16_t ndis; /* first NDIS version whose list has it */
@@ -63,6 +66,19 @@ static const struct oid {
 	{0x00020103, 0, q_count32, NULL, offsetof(struct vsp_net_stats, tx_errors)},
 	{0x00020104, 0, q_count32, NULL, offsetof(struct vsp_net_stats, rx_dropped)},
 	{0x00020105, 0, q_count32, NULL, offsetof(struct vsp_net_stats, rx_waits)},
+	/* by destination */
+	{0x00020201, 0, q_count32, NULL, KIND(tx_to, DIRECTED, bytes)},
+	{0x00020202, 0, q_count32, NULL, KIND(tx_to, DIRECTED, frames)},
+	{0x00020203, 0, q_count32, NULL, KIND(tx_to, MULTICAST, bytes)},
+	{0x00020204, 0, q_count32, NULL, KIND(tx_to, MULTICAST, frames)},
+	{0x00020205, 0, q_count32, NULL, KIND(tx_to, BROADCAST, bytes)},
+	{0x00020206, 0, q_count32, NULL, KIND(tx_to, BROADCAST, frames)},
+	{0x00020207, 0, q_count32, NULL, KIND(rx_to, DIRECTED, bytes)},
+	{0x00020208, 0, q_count32, NULL, KIND(rx_to, DIRECTED, frames)},
+	{0x00020209, 0, q_count32, NULL, KIND(rx_to, MULTICAST, bytes)},
+	{0x0002020a, 0, q_count32, NULL, KIND(rx_to, MULTICAST, frames)},
+	{0x0002020b, 0, q_count32, NULL, KIND(rx_to, BROADCAST, bytes)},
+	{0x0002020c, 0, q_count32, NULL, KIND(rx_to, BROADCAST, frames)},
 	{0x00020216, 0, q_name, NULL, 0},
 	{0x00020219, NDIS6, q_count64, NULL, offsetof(struct vsp_net_stats, rx_bytes)},
 	{0x0002021a, NDIS6, q_count64, NULL, offsetof(struct vsp_net_stats, tx_bytes)},

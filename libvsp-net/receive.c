@@ -248,6 +248,7 @@ static bool frame_take(struct net_channel *ch, struct vsp_nic_frame *frame)
 	}
 	ch->stats.rx_frames++;
 	ch->stats.rx_bytes += frame->len;
+	vsp_traffic_add(ch->stats.rx_to, head + (r.vlan ? VSP_VLAN_TAG : 0), frame->len);
 	frame_dispatch(ch, first, m.has_hash, m.hash);
 	return true;
 }

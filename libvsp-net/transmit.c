@@ -239,6 +239,7 @@ bool vsp_net_transmit_flush(struct net_channel *ch)
 		}
 		ch->stats.tx_frames++;
 		ch->stats.tx_bytes += tx->frames[i].len;
+		vsp_traffic_add(ch->stats.tx_to, tx->heads[i], tx->frames[i].len);
 	}
 	tx->sent += n;
 	requests_answer(ch);

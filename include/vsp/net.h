@@ -50,6 +50,15 @@ VSP_API int vsp_net_new(const struct vsp_net_config *config, struct vsp_net **ne
  * fine. */
 VSP_API void vsp_net_free(struct vsp_net *net);
 
+/* By destination: to one, to several, to all. */
+#define VSP_NET_DIRECTED 0
+#define VSP_NET_MULTICAST 1
+#define VSP_NET_BROADCAST 2
+#define VSP_NET_KINDS 3
+struct vsp_net_traffic {
+	uint64_t bytes, frames;
+};
+
 struct vsp_net_stats {
 	uint64_t tx_frames, tx_bytes; /* guest to nic */
 	uint64_t tx_errors;           /* refused: malformed, or too long */
@@ -60,6 +69,8 @@ struct vsp_net_stats {
 	uint64_t rx_dropped;          /* no form the guest takes */
 	uint64_t rx_waits;            /* the guest gave no slots, or its ring was full */
 	uint64_t bad_messages;        /* NVSP and RNDIS control messages that broke the rules */
+	/* tx_frames and rx_frames once more */
+	struct vsp_net_traffic tx_to[VSP_NET_KINDS], rx_to[VSP_NET_KINDS];
 };
 /* Sums over all channels since the adapter was made. Any thread. */
 VSP_API void vsp_net_get_stats(struct vsp_net *net, struct vsp_net_stats *stats);

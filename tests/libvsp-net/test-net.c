@@ -514,6 +514,46 @@ Test(net, counters_are_answered_and_kept_over_a_close)
 	world_end(w);
 }
 
+Test(net, counters_tell_whom_frames_were_for)
+{
+	static const uint8_t to[3][6] = {{0x00, 0x15, 0x5d, 0x01, 0x02, 0x03},
+					 {0x01, 0x00, 0x5e, 0x00, 0x00, 0x01},
+					 {0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
+	struct world *w = world_new(&(struct world_options){.seed = 18});
+	uint8_t frame[304];
+
+	world_up(w);
+	for (uint32_t kind = 0; kind < 3; kind++) {
+		for (uint32_t i = 0; i <= kind; i++) {
+			world_frame(frame, 300, i);
+			memcpy(frame, to[kind], 6);
+			cr_assert_eq(section_send(w, 0, 1, frame, 300, 0), 0);
+			world_signal(w, 0);
+			world_settle(w);
+			if (i) { /* the tag is taken off on the way in */
+				memmove(frame + 16, frame + 12, 288);
+				memcpy(frame + 12, "\x81\x00\x00\x2a", 4);
+			}
+			cr_assert(world_put(w, 0, frame, i ? 304 : 300, NULL));
+			world_settle(w);
+		}
+	}
+	for (uint32_t kind = 0; kind < 3; kind++) {
+		const uint32_t expected[4] = {300 * (kind + 1), kind + 1, 300 * (kind + 1) + 4 * kind,
+					      kind + 1};
+
+		for (uint32_t i = 0; i < 4; i++) {
+			uint32_t oid = 0x00020201 + 2 * kind + i % 2 + i / 2 * 6, value;
+
+			cr_expect_eq(world_request(w, VSP_RNDIS_QUERY, oid, NULL, 0), 0);
+			memcpy(&value, w->answer, 4);
+			cr_expect_eq(value, expected[i], "OID %#x: %u", oid, value);
+		}
+	}
+	world_down(w);
+	world_end(w);
+}
+
 static void channels_open(struct world *w, uint32_t count)
 {
 	cr_assert_eq(vsp_netvsc_ask_channels(&w->vsc[0], count), 0);
