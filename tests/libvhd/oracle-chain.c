@@ -150,11 +150,11 @@ static void level_make(struct chain *c, unsigned level)
 }
 
 /* Of a VHD it knows the size that it was made with. Of a VHDX it cannot read what a child has
- * not, behind the end of its parent. */
+ * not, behind the end of its parent; and the kernel asks it for whole pages. */
 static size_t size_for_libvhdi(const struct chain *c, unsigned level)
 {
 	if (c->format == VHD_FORMAT_VHDX)
-		return c->size[0];
+		return c->size[0] / 4096 * 4096;
 	return c->shown[level] < c->size[level] ? c->shown[level] : c->size[level];
 }
 
