@@ -163,13 +163,19 @@ static uint64_t now_s(void)
 	return (uint64_t)t.tv_sec;
 }
 
-/* Runs the loop until a link of @p is as wanted. */
+/* Runs the loop until a link of @p is as wanted, and reads what is readable as an adapter does:
+ * the kernel has frames of its own to send. */
 static void link_await(struct port *p, bool up)
 {
 	struct vsp_nic_info info;
 	uint64_t end = now_s() + PATIENCE_S;
 
 	for (;;) {
+		if (p->readable) {
+			p->readable = 0;
+			while (take(p, p->queue) >= 0)
+				;
+		}
 		p->nic->ops->get_info(p->nic, &info);
 		if (info.link_up == up)
 			return;
@@ -324,13 +330,11 @@ Test(tap, deleted_device_is_a_dead_link_and_nothing_spins)
 		port_open(&p, &config);
 		device_set_up("doomed", true);
 		cr_expect_eq(take(&p, p.queue), -1);
+		p.readable = 0; /* nothing has happened since */
 		loop_drain(p.loop);
 		p.links = 0;
 
-		p.readable = 0;
 		cr_assert_eq(system("ip link del doomed"), 0);
-		readable_await(&p);
-		cr_expect_eq(take(&p, p.queue), -1);
 		link_await(&p, false);
 		cr_expect_eq(p.links, 1, "by fd %d: told %u times", by_fd, p.links);
 		for (uint32_t i = 0; i < 5; i++) {
