@@ -218,7 +218,7 @@ done
 expect 0 "IOPS" guest bench --lun 7 --rw randread --seconds 0.05 --bs 8k
 expect 2 "no more than the disk" guest bench --lun 7 --rw randread --bs 8M
 expect 1 "no network card 0" guest nic --tap "lo$$"
-if command -v script >/dev/null; then
+if script -qec true /dev/null >/dev/null 2>&1 </dev/null; then # there are terminals here
 	export tool
 	script -qec '"$tool" guest --socket bus read --lun 7 --output copy.raw' /dev/null >out 2>err </dev/null
 	grep -q 'MiB/s' out || bad "no progress on a terminal"
