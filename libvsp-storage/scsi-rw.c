@@ -92,8 +92,7 @@ static enum scsi_step compare_next(struct scsi_command *cmd, int result)
 	if (memcmp(cmd->data, cmd->data + SCSI_CHUNK, cmd->unit) != 0)
 		return vsp_scsi_check(cmd, SCSI_SENSE_MISCOMPARE);
 	cmd->offset += cmd->len;
-	if (!cmd->same)
-		cmd->at += cmd->unit;
+	cmd->at += cmd->unit;
 	return compare_read(cmd);
 }
 

@@ -323,3 +323,42 @@ Test(again, the_second_close_waits_too)
 	cr_expect_eq(device.closes, 2);
 	finish();
 }
+
+/* A fault of each opening is told, once. */
+Test(again, a_fault_is_told_again)
+{
+	start();
+	for (unsigned int i = 1; i <= 2; i++) {
+		up_control->in = 12;
+		mock_run(&m);
+		mock_run(&m);
+		cr_expect_eq(m.server->faults[VMBUS_FAULT_BAD_INDEX], i);
+		cr_expect_eq(mock_channel(&m, VMBUS_MSG_CLOSE_CHANNEL, 1), 0);
+		mock_run(&m);
+		open_again();
+		mock_run(&m);
+	}
+	finish();
+}
+
+/* They were asked of the server, and the guest has closed before they were offered. */
+Test(again, sub_channels_that_were_wanted_are_not_any_more)
+{
+	mock_config(&m);
+	m.config.max_channels = 4; /* two are offered */
+	start();
+	cr_expect_eq(vmbus_channel_offer_sub(channel, 3), -ENOSPC);
+	cr_expect_eq(vmbus_channel_offer_sub(channel, 2), 0);
+	cr_expect_eq(mock_channel(&m, VMBUS_MSG_CLOSE_CHANNEL, 1), 0);
+	mock_run(&m);
+	open_again();
+	mock_run(&m);
+	mock_expect(&m, VMBUS_MSG_OPEN_RESULT);
+	mock_expect_none(&m);
+	cr_expect_eq(vmbus_channel_offer_sub(channel, 2), 0);
+	mock_run(&m);
+	mock_expect(&m, VMBUS_MSG_OFFER);
+	mock_expect(&m, VMBUS_MSG_OFFER);
+	mock_expect_none(&m);
+	finish();
+}

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What commands answer with, byte by byte, and how much of it: never more than the CDB
  * allows or the buffer holds, and what is cut changes no length inside. */
+#include <errno.h>
+
 #include <criterion/criterion.h>
 
 #include "scsi-fixture.h"
@@ -311,6 +313,46 @@ Test(scsi_data, the_most_that_is_offered_is_taken)
 	memset(data, 0, sizeof(data));
 	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_BLOCK);
 	cr_expect_eq(cmd.len, 8 * MIB);
+}
+
+/* -- Zeros ---------------------------------------------------------------- */
+
+/* A disk may know no faster way; what lay in the request's memory before is not written. */
+Test(scsi_data, zeros_are_made_the_fastest_way_there_is)
+{
+	static const uint8_t cdbs[][16] = {{0x93, 0x01, [13] = 9}, {0x93, 0x09, [13] = 9}};
+	static const enum vsp_block_op ops[] = {VSP_BLOCK_ZERO, VSP_BLOCK_UNMAP};
+	static const uint8_t zeros[SCSI_CHUNK];
+
+	for (size_t i = 0; i < 4; i++) {
+		struct scsi_command cmd = command(cdbs[i / 2], NONE, 0);
+
+		memset(data, 0xaa, sizeof(data));
+		cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_BLOCK);
+		cr_expect_eq(cmd.op, ops[i / 2]);
+		cr_expect_eq(cmd.len, 9 * 512);
+		if (i % 2 == 0) {
+			cr_expect_eq(vsp_scsi_next(&cmd, 0), SCSI_DONE);
+		} else {
+			cr_expect_eq(vsp_scsi_next(&cmd, -EOPNOTSUPP), SCSI_BLOCK);
+			cr_expect_eq(cmd.op, VSP_BLOCK_WRITE);
+			cr_expect_eq(cmd.len, 9 * 512);
+			cr_expect_eq(cmd.unit, SCSI_CHUNK);
+			cr_expect_eq(memcmp(data, zeros, SCSI_CHUNK), 0);
+			cr_expect_eq(vsp_scsi_next(&cmd, 0), SCSI_DONE);
+		}
+		cr_expect_eq(cmd.status, SCSI_GOOD);
+		cr_expect_eq(cmd.moved, 0);
+	}
+	for (size_t at = 0; at < 512; at += 511) { /* one byte is enough to be no zeros */
+		static const uint8_t cdb[16] = {0x41, [8] = 1};
+		struct scsi_command cmd = command(cdb, OUT, 512);
+
+		memset(data, 0, sizeof(data));
+		data[at] = 1;
+		cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_BLOCK);
+		cr_expect_eq(cmd.op, VSP_BLOCK_WRITE);
+	}
 }
 
 /* -- Flushes -------------------------------------------------------------- */
