@@ -29,6 +29,16 @@ static void reply_put(struct vsp_rndis_reply *reply, const void *bytes, uint32_t
 	reply->len = len;
 }
 
+static void status_put(struct vsp_rndis_reply *reply, uint32_t type, const uint8_t *message,
+		       uint32_t status)
+{
+	struct vsp_rndis_complete c = {.header = {type | VSP_RNDIS_COMPLETE, sizeof(c)},
+				       .status = status};
+
+	memcpy(&c.request_id, message + sizeof(c.header), sizeof(c.request_id));
+	reply_put(reply, &c, sizeof(c));
+}
+
 /* A guest that starts over is told so: nothing it set before holds. */
 static int on_initialize(struct vsp_adapter *a, const uint8_t *message, uint32_t len,
 			 struct vsp_rndis_reply *reply)
@@ -95,7 +105,8 @@ static int on_query(struct vsp_adapter *a, const uint8_t *message, uint32_t len,
 	};
 	struct vmbus_cursor info;
 
-	_Static_assert(sizeof(c) + VSP_OID_ANSWER_MAX <= VSP_RNDIS_REPLY_MAX, "an answer has to fit");
+	_Static_assert(sizeof(c) + VSP_OID_ANSWER_MAX <= VSP_RNDIS_REPLY_MAX,
+		       "an answer has to fit");
 	memcpy(&m, message, sizeof(m));
 	c.request_id = m.request_id;
 	if (info_find(&m, message, len, &info))
@@ -113,18 +124,14 @@ static int on_set(struct vsp_adapter *a, const uint8_t *message, uint32_t len,
 		  struct vsp_rndis_reply *reply)
 {
 	struct vsp_rndis_oid_request m;
-	struct vsp_rndis_complete c = {
-		.header = {VSP_RNDIS_SET | VSP_RNDIS_COMPLETE, sizeof(c)},
-		.status = VSP_RNDIS_INVALID_DATA,
-	};
+	uint32_t status = VSP_RNDIS_INVALID_DATA;
 	struct vmbus_cursor info;
 
 	memcpy(&m, message, sizeof(m));
-	c.request_id = m.request_id;
 	if (info_find(&m, message, len, &info))
-		c.status = vsp_oid_set(a, m.oid, info);
-	reply_put(reply, &c, sizeof(c));
-	return c.status == VSP_RNDIS_INVALID_DATA ? VMBUS_FAULT_BAD_REQUEST : VMBUS_FAULT_NONE;
+		status = vsp_oid_set(a, m.oid, info);
+	status_put(reply, VSP_RNDIS_SET, message, status);
+	return status == VSP_RNDIS_INVALID_DATA ? VMBUS_FAULT_BAD_REQUEST : VMBUS_FAULT_NONE;
 }
 
 static int on_set_ex(struct vsp_adapter *a, const uint8_t *message, uint32_t len,
@@ -164,17 +171,9 @@ static int on_reset(struct vsp_adapter *a, const uint8_t *message, uint32_t len,
 static int on_keepalive(struct vsp_adapter *a, const uint8_t *message, uint32_t len,
 			struct vsp_rndis_reply *reply)
 {
-	struct vsp_rndis_request m;
-	struct vsp_rndis_complete c = {
-		.header = {VSP_RNDIS_KEEPALIVE | VSP_RNDIS_COMPLETE, sizeof(c)},
-		.status = VSP_RNDIS_SUCCESS,
-	};
-
 	(void)a;
 	(void)len;
-	memcpy(&m, message, sizeof(m));
-	c.request_id = m.request_id;
-	reply_put(reply, &c, sizeof(c));
+	status_put(reply, VSP_RNDIS_KEEPALIVE, message, VSP_RNDIS_SUCCESS);
 	return VMBUS_FAULT_NONE;
 }
 
