@@ -30,13 +30,13 @@ modules_load() { # [DIR]
 outer() {
 	local status line
 	echo "outer: $*" >/dev/ttyS0
-	read -r -t 120 status line <&3 || fail "no answer from outside"
+	read -r -t 300 status line <&3 || fail "no answer from outside"
 	echo "$line"
 	return "$status"
 }
 
 disk_wait() { # NAME: until the disk is there
-	local tries=200
+	local tries=1200
 	until [ -b "/dev/$1" ]; do
 		tries=$((tries - 1))
 		[ $tries -gt 0 ] || fail "no /dev/$1"
@@ -45,7 +45,7 @@ disk_wait() { # NAME: until the disk is there
 }
 
 disk_of_lun() { # LUN: the name of its disk on the SCSI controller
-	local tries=200 path
+	local tries=1200 path
 	while [ $tries -gt 0 ]; do
 		for path in /sys/bus/scsi/devices/*:0:0:"$1"/block/*; do
 			path=$(readlink -f "$path")

@@ -2,6 +2,10 @@
 # What the VMs are made of: the guest's kernels and initramfs, its disks, and the outer
 # root directory that holds all that and the programs. For tests/guest/run.
 
+# the lists of this machine may be too old, or not there at all
+suite=
+kernel_get "$kernel" || suite=$(. /etc/os-release && echo "$VERSION_CODENAME")
+suite_use "$suite"
 busybox=$(package_get busybox-static)/bin/busybox || skip_all "cannot download busybox-static"
 ethtool=$(package_get ethtool)/sbin/ethtool || skip_all "cannot download ethtool"
 outer=$work/outer
@@ -34,7 +38,7 @@ if suite_use bookworm-backports && kernel_get linux-image-cloud-amd64; then
 else
 	missing=backports
 fi
-suite_use ""
+suite_use "$suite"
 
 kernel_get "$kernel" || skip_all "cannot download $kernel (no network?)"
 inner_make inner

@@ -114,7 +114,7 @@ nic_up() { # NIC ADDRESS...
 		*) ip addr add "$address" dev "$nic" ;;
 		esac
 	done
-	wait_for 30 carrier "$nic" 1 || fail "$nic has no carrier"
+	wait_for 60 carrier "$nic" 1 || fail "$nic has no carrier"
 }
 
 # The content here is that there.

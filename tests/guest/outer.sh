@@ -35,7 +35,7 @@ command_vmm() {
 
 # console_wait TEXT: until the guest has said it
 console_wait() {
-	local tries=600
+	local tries=3000
 	until grep -q "$1" /tmp/console; do
 		tries=$((tries - 1))
 		[ $tries -gt 0 ] || return 1
@@ -116,7 +116,7 @@ guest_run() { # ROUND DISK-ARGUMENTS...
 
 boot() {
 	boot=$1 mode=$2 began=$(cut -d. -f1 /proc/uptime)
-	names= cpus=1 threads=1 limit=180 want_status=0 append= memory=256 rounds=1
+	names= cpus=1 threads=1 limit=300 want_status=0 append= memory=256 rounds=1
 	kernel=/vmlinuz initrd=/inner.cpio content_mib=
 	disks() { :; }
 	during() { :; }

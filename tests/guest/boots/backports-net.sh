@@ -3,7 +3,7 @@
 modes="kernel"
 names="nic-backports"
 kernel=/vmlinuz-backports initrd="/inner-backports.cpio /net-backports.cpio"
-memory=512 cpus=2 threads=2 limit=600
+memory=512 cpus=2 threads=2 limit=900
 weight=20
 expected_complaints='Driver has suspect GRO implementation' # see net.sh
 content_mib=16
@@ -20,7 +20,7 @@ during() {
 
 inner_nic_backports() {
 	modules_load /net
-	wait_for 20 nic_of_mac $mac1 || fail "no card has $mac1"
+	wait_for 60 nic_of_mac $mac1 || fail "no card has $mac1"
 	nic_up eth0 10.77.0.2/24 fd77::2/64
 	pings 10.77.0.1 || fail "no ping to the outside"
 	outer "pings fd77::2" || fail "no ping from the outside"

@@ -29,7 +29,7 @@ inner_hot_add() {
 }
 
 inner_hot_remove() {
-	local tries=200
+	local tries=1200
 	echo "hotplug: used"
 	while ls /sys/bus/scsi/devices/*:0:0:3 >/dev/null 2>&1; do
 		tries=$((tries - 1))

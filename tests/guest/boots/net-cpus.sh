@@ -2,7 +2,7 @@
 # hv_netvsc with two vCPUs: a channel and a queue each, flows spread over them.
 modes="kernel user"
 names="nic-queues nic-rss nic-streams nic-set-queues nic-reset"
-initrd="/inner.cpio /net.cpio" memory=512 cpus=2 threads=2 limit=600
+initrd="/inner.cpio /net.cpio" memory=512 cpus=2 threads=2 limit=900
 weight=45
 expected_complaints='Driver has suspect GRO implementation' # see net.sh
 content_mib=12
@@ -23,7 +23,7 @@ queues() { # of eth0, now
 
 inner_nic_queues() {
 	modules_load /net
-	wait_for 20 nic_of_mac $mac1 || fail "no card has $mac1"
+	wait_for 60 nic_of_mac $mac1 || fail "no card has $mac1"
 	nic_up eth0 10.77.0.2/24 fd77::2/64
 	[ "$(queues)" = 2 ] || fail "$(queues) queues"
 	[ "$(ls -d /sys/class/net/eth0/device/channels/* | wc -l)" = 2 ] || fail "channels"
@@ -70,14 +70,14 @@ inner_nic_streams() {
 inner_nic_set_queues() {
 	ethtool -L eth0 combined 1 || fail "-L 1"
 	[ "$(queues)" = 1 ] || fail "$(queues) queues"
-	wait_for 30 carrier eth0 1
+	wait_for 60 carrier eth0 1
 	pings 10.77.0.1 || fail "no ping with 1"
 	ethtool -L eth0 combined 2 || fail "-L 2"
 	[ "$(queues)" = 2 ] || fail "$(queues) queues again"
-	wait_for 30 carrier eth0 1
+	wait_for 60 carrier eth0 1
 	pings 10.77.0.1 || fail "no ping with 2"
 	ethtool -G eth0 rx 1024 tx 64 || fail "-G"
-	wait_for 30 carrier eth0 1
+	wait_for 60 carrier eth0 1
 	pings 10.77.0.1 || fail "no ping with other rings"
 }
 

@@ -3,7 +3,7 @@
 modes="kernel user"
 names="nic-probe nic-static nic-ipv6 nic-dhcp nic-ethtool nic-tcp nic-jumbo nic-vlan nic-link nic-mac
 	nic-promiscuous nic-reload nic-mtu-under-load nic-gone"
-initrd="/inner.cpio /net.cpio" memory=512 limit=600
+initrd="/inner.cpio /net.cpio" memory=512 limit=900
 weight=90
 # TCP says so once of each card that joins segments and does not tell it of how many: all
 # that hv_netvsc receives by RSC, on Hyper-V too.
@@ -21,7 +21,7 @@ during() {
 
 inner_nic_probe() {
 	modules_load /net
-	wait_for 20 nic_of_mac $mac1 || fail "no card has $mac1"
+	wait_for 60 nic_of_mac $mac1 || fail "no card has $mac1"
 	[ "$(nic_of_mac $mac0)" = eth0 ] || fail "eth0 is not the first card"
 	ethtool -i eth0 | grep -q '^driver: hv_netvsc' || fail "$(ethtool -i eth0 | head -n 1)"
 	ls -l /sys/class/net/eth0/device/driver | grep -q vmbus || fail "not on the bus"
@@ -71,7 +71,7 @@ inner_nic_ethtool() {
 inner_nic_tcp() {
 	tcp_both_ways
 	nc -ll -p 5003 -e md5sum &
-	wait_for 20 listens 5003 || fail "no listener"
+	wait_for 60 listens 5003 || fail "no listener"
 	outer "content_push fd77::2" || fail "what came in over IPv6 is something else"
 	kill $!
 }
@@ -79,7 +79,7 @@ inner_nic_tcp() {
 inner_nic_jumbo() {
 	outer "ip link set tap0 mtu 9000" || fail "the tap does not take 9000"
 	ip link set eth0 mtu 9000 || fail "mtu 9000"
-	wait_for 30 carrier eth0 1
+	wait_for 60 carrier eth0 1
 	before=$(counter eth0 rx_packets)
 	pings 10.77.0.1 8972 20 || fail "no ping of 9000 bytes"
 	[ $(($(counter eth0 rx_packets) - before)) -lt 35 ] || fail "they came in fragments"
@@ -87,7 +87,7 @@ inner_nic_jumbo() {
 	[ "$(part_pull)" = "$(part_sum)" ] || fail "tcp: received something else"
 	outer "ip link set tap0 mtu 1500"
 	ip link set eth0 mtu 1500 || fail "mtu 1500"
-	wait_for 30 carrier eth0 1
+	wait_for 60 carrier eth0 1
 	pings 10.77.0.1 || fail "no ping with 1500 again"
 }
 
@@ -110,9 +110,9 @@ vlan_make() {
 
 inner_nic_link() {
 	outer "ip link set tap0 down"
-	wait_for 30 carrier eth0 0 || fail "the link did not go down"
+	wait_for 60 carrier eth0 0 || fail "the link did not go down"
 	outer "ip link set tap0 up"
-	wait_for 30 carrier eth0 1 || fail "the link did not come up"
+	wait_for 60 carrier eth0 1 || fail "the link did not come up"
 	pings 10.77.0.1 || fail "no ping"
 }
 
@@ -157,7 +157,7 @@ inner_nic_reload() {
 		rmmod hv_netvsc || fail "rmmod, round $round"
 		[ ! -e /sys/class/net/eth0 ] || fail "eth0 stayed, round $round"
 		insmod /net/*-hv_netvsc.ko || fail "insmod, round $round"
-		wait_for 20 nic_of_mac $mac1 || fail "no cards, round $round"
+		wait_for 60 nic_of_mac $mac1 || fail "no cards, round $round"
 		nic_up "$(nic_of_mac $mac0)" 10.77.0.2/24
 		pings 10.77.0.1 || fail "no ping, round $round"
 	done
@@ -186,7 +186,7 @@ inner_nic_gone() {
 	nic_up "$gone" 10.78.0.2/24
 	pings 10.78.0.1 || fail "no ping before"
 	outer "ip link del tap1" || fail "the tap does not go"
-	wait_for 30 carrier "$gone" 0 || fail "the link stayed up"
+	wait_for 60 carrier "$gone" 0 || fail "the link stayed up"
 	ping -c 3 -W 1 10.78.0.1
 	pings 10.77.0.1 || fail "the other card is dead too"
 	rmmod hv_netvsc || fail "rmmod"
