@@ -107,7 +107,8 @@ static void uring_run(void)
 int main(int argc, char **argv)
 {
 	if (argc != 7)
-		return fprintf(stderr, "usage: storage-bare call|uring FILE read|write DEPTH SECONDS BYTES\n"), 2;
+		return fprintf(stderr, "usage: storage-bare call|uring FILE read|write DEPTH SECONDS "
+				       "BYTES\n"), 2;
 	load_begin(&load, argv + 3);
 	file = open(argv[2], load.write ? O_RDWR : O_RDONLY);
 	if (file < 0)

@@ -270,7 +270,8 @@ static void run(void)
 int main(int argc, char **argv)
 {
 	if (argc != 7)
-		return fprintf(stderr, "usage: storage-vublk poll|block SOCKET read|write DEPTH SECONDS BYTES\n"), 2;
+		return fprintf(stderr, "usage: storage-vublk poll|block SOCKET read|write DEPTH SECONDS "
+				       "BYTES\n"), 2;
 	polling = strcmp(argv[1], "poll") == 0;
 	load_begin(&load, argv + 3);
 	backend_connect(argv[2]);

@@ -61,8 +61,9 @@ uint32_t vsp_netvsc_nic_head(const struct vsp_netvsc_frame *frame, uint32_t mtu,
 	_Static_assert(VSP_NETVSC_HEAD_MAX == VSP_HEAD + VSP_VLAN_TAG, "a head and a tag");
 	memset(header, 0, sizeof(*header));
 	for (uint32_t i = 0; i < frame->piece_count && len < VSP_HEAD; i++) {
-		uint32_t n = frame->pieces[i].len < VSP_HEAD - len ? frame->pieces[i].len : VSP_HEAD - len;
+		uint32_t n = frame->pieces[i].len, room = VSP_HEAD - len;
 
+		n = n < room ? n : room;
 		memcpy(head + len, frame->pieces[i].data, n);
 		len += n;
 	}

@@ -52,4 +52,38 @@ void lane_reset(struct lane *lane);
 void lane_received(struct vsp_netvsc *netvsc, const struct vsp_netvsc_frame *frame);
 void lane_sent(struct vsp_netvsc *netvsc, void *buffer, uint32_t status);
 
+/* -- The whole (loopback-bridge.c, loopback-adapter.c) ------------------------ */
+
+#define BRIDGE_RECEIVE_PAGES 4096u /* 16 MiB */
+#define BRIDGE_SEND_PAGES 8u       /* control messages; frames lie in their own pages */
+
+struct bridge {
+	struct session *s;
+	const struct loopback_options *options;
+	struct loopback_tap spec;
+	struct vmbus_loop *loop;
+	struct vsp_nic *tap;
+	struct vmbus_guest_channel *primary;
+	struct lane *lanes[LOOPBACK_QUEUES];
+	uint32_t lane_count; /* whose channels are open */
+	uint32_t mtu;
+	uint64_t receive_pfns[BRIDGE_RECEIVE_PAGES], send_pfns[BRIDGE_SEND_PAGES];
+	uint32_t receive_gpadl, send_gpadl;
+	uint32_t granted;
+	bool stop; /* a signal came */
+	struct vmbus_watch interrupt, signals;
+	struct vmbus_timer tick;
+	uint32_t ticks;
+	struct bridge_stats shown;
+	int control; /* a socket: the way to ask an interface for its MTU */
+};
+
+/* Opens the adapter with the MTU b->mtu and starts the lanes. Frames stop first, then the
+ * adapter, then the memory is ours again. Return an exit code; after an error of the session there is
+ * nothing left to close. */
+int bridge_up(struct bridge *b);
+int bridge_down(struct bridge *b);
+
+void bridge_rates_clear(void); /* before something else is said on a terminal */
+
 #endif

@@ -316,7 +316,8 @@ static void ready_tell(const struct host *h)
 	} else {
 		printf("serving %" PRIu32 " disk%s", h->disk_count, h->disk_count == 1 ? "" : "s");
 		if (h->nic_count)
-			printf(" and %" PRIu32 " network card%s", h->nic_count, h->nic_count == 1 ? "" : "s");
+			printf(" and %" PRIu32 " network card%s", h->nic_count,
+			       h->nic_count == 1 ? "" : "s");
 		printf(" at %s\n", h->options->socket);
 		fflush(stdout);
 	}

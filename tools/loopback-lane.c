@@ -162,7 +162,8 @@ static void tap_writable(void *opaque)
 	(void)opaque; /* what found no room is lost, as on a wire */
 }
 
-int lane_start(struct lane *l, struct vsp_nic *tap, uint32_t index, struct vmbus_loop *loop, uint32_t mtu)
+int lane_start(struct lane *l, struct vsp_nic *tap, uint32_t index, struct vmbus_loop *loop,
+	       uint32_t mtu)
 {
 	static const struct vsp_nic_events events = {
 		.size = sizeof(events), .readable = tap_readable, .writable = tap_writable};
