@@ -157,7 +157,8 @@ struct vsp_nic_tap_config {
 	const char *bridge; /* to put it into */
 	bool up;
 	/* Follows the link (by name only): up while the device is up, and its bridge, if it is
-	 * in one, has a carrier. The loop of the calling thread; NULL: always up. */
+	 * in one, has a carrier. The loop of the calling thread; NULL: up until the device is
+	 * deleted, which a queue finds out. */
 	struct vmbus_loop *loop;
 };
 #define VSP_NIC_TAP_CONFIG_INIT                                                          \
