@@ -66,9 +66,9 @@ poke a.vhd 540 '\377\377\377\377'
 expect 0 "$tool" dump a.vhd
 poke a.vhdx 196616 '\377\377\377\377'
 expect 0 "$tool" dump a.vhdx
-for n in 0 1 511 512 513 1024 65536 1048576; do
+for n in 0 511 1024 65536 1048576; do
 	head -c $n a.vhdx >cut
-	for command in info check map dump compact; do
+	for command in info check dump compact; do
 		"$tool" $command cut >out 2>err
 		[ $? -lt 5 ] || { echo "$command of $n bytes: $(cat err)"; status=1; }
 	done
