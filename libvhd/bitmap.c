@@ -9,8 +9,11 @@
 #include "bitmap.h"
 #include "bytes.h"
 
+enum { READERS_MOST = 64 << 20 }; /* bytes of bitmaps that are only read, each image of a chain */
+
 int vhd_bitmap_init(struct bitmaps *b, uint32_t most)
 {
+	b->limit = READERS_MOST / (2 * b->size);
 	b->bits = vhd_room_init(&b->bits_room, b->blocks * sizeof(*b->bits),
 				most * sizeof(*b->bits));
 	/* A block may stand there twice: staged, and marked again since. */
@@ -29,8 +32,10 @@ static void bits_free(struct bitmaps *b, uint32_t from)
 	for (uint32_t i = from; b->bits && i < b->blocks; i++) {
 		struct bits *bits = bits_have(b, i, memory_order_relaxed);
 
-		if (bits)
-			atomic_store_explicit(&b->bits[i], NULL, memory_order_relaxed);
+		if (!bits)
+			continue;
+		atomic_store_explicit(&b->bits[i], NULL, memory_order_relaxed);
+		atomic_fetch_sub_explicit(&b->count, 1, memory_order_relaxed);
 		free(bits);
 	}
 }
@@ -55,6 +60,7 @@ void vhd_bitmap_fini(struct bitmaps *b)
 	bits_free(b, 0);
 	vhd_room_fini(&b->bits_room);
 	vhd_room_fini(&b->marked_room);
+	free(b->passing);
 }
 
 static struct bits *bits_new(const struct bitmaps *b)
@@ -66,21 +72,36 @@ static struct bits *bits_new(const struct bitmaps *b)
 	return bits;
 }
 
+/* Under image->lock */
+static void bits_keep(struct bitmaps *b, uint32_t block, struct bits *bits)
+{
+	atomic_store_explicit(&b->bits[block], bits, memory_order_release);
+	atomic_fetch_add_explicit(&b->count, 1, memory_order_relaxed);
+}
+
 int vhd_bitmap_add(struct bitmaps *b, uint32_t block)
 {
-	/* One may be left from an allocation that failed. */
-	struct bits *bits = bits_have(b, block, memory_order_relaxed);
+	struct bits *bits;
 
+	/* One may be left from an allocation that failed. */
+	if (bits_have(b, block, memory_order_relaxed))
+		return 0;
+	bits = bits_new(b);
 	if (!bits)
-		bits = bits_new(b);
-	atomic_store_explicit(&b->bits[block], bits, memory_order_release);
-	return bits ? 0 : -ENOMEM;
+		return -ENOMEM;
+	bits_keep(b, block, bits);
+	return 0;
 }
 
 void vhd_bitmap_drop(struct bitmaps *b, uint32_t block)
 {
-	free(bits_have(b, block, memory_order_relaxed));
+	struct bits *bits = bits_have(b, block, memory_order_relaxed);
+
+	if (!bits)
+		return;
 	atomic_store_explicit(&b->bits[block], NULL, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&b->count, 1, memory_order_relaxed);
+	free(bits);
 }
 
 /* Reads the bitmap from the file, if nobody else has. */
@@ -96,7 +117,7 @@ static int bits_load(struct vhd_image *image, const struct vhd_layer *layer, uin
 		*bits = bits_new(b);
 		ret = *bits ? b->load(image, layer, block, (*bits)->now) : -ENOMEM;
 		if (!ret)
-			atomic_store_explicit(&b->bits[block], *bits, memory_order_release);
+			bits_keep(b, block, *bits);
 		else
 			free(*bits);
 	}
@@ -111,36 +132,82 @@ static int bits_get(struct vhd_image *image, const struct vhd_layer *layer, uint
 	return *bits ? 0 : bits_load(image, layer, block, bits);
 }
 
-static uint8_t byte_load(const struct bits *b, uint32_t sector)
+int vhd_bitmap_need(struct vhd_image *image, struct vhd_layer *layer, uint32_t block)
 {
-	return __atomic_load_n(&b->now[sector / 8], __ATOMIC_ACQUIRE);
+	struct bits *bits;
+
+	return bits_get(image, layer, block, &bits);
 }
 
-static bool bit_get(const struct bits *b, bool low_first, uint32_t sector)
+static uint8_t byte_load(const uint8_t *bytes, uint32_t sector)
 {
-	return byte_load(b, sector) >> (low_first ? sector % 8 : 7 - sector % 8) & 1;
+	return __atomic_load_n(&bytes[sector / 8], __ATOMIC_ACQUIRE);
 }
 
-int vhd_bitmap_run(struct vhd_image *image, struct vhd_layer *layer, uint32_t block,
-		   uint32_t sector, uint32_t count, bool *here)
+static bool bit_get(const uint8_t *bytes, bool low_first, uint32_t sector)
 {
-	bool low = layer->bitmaps->low_first;
+	return byte_load(bytes, sector) >> (low_first ? sector % 8 : 7 - sector % 8) & 1;
+}
+
+/* How many sectors are like the first one: @here or not. */
+static int run_find(const uint8_t *bytes, bool low, uint32_t sector, uint32_t count, bool *here)
+{
 	uint32_t at = sector, end = sector + count;
-	struct bits *b;
-	int ret = bits_get(image, layer, block, &b);
 
-	if (ret)
-		return ret;
-	*here = bit_get(b, low, sector);
+	*here = bit_get(bytes, low, sector);
 	while (at < end) {
-		if (at % 8 == 0 && end - at >= 8 && byte_load(b, at) == (*here ? 0xff : 0))
+		if (at % 8 == 0 && end - at >= 8 && byte_load(bytes, at) == (*here ? 0xff : 0))
 			at += 8;
-		else if (bit_get(b, low, at) == *here)
+		else if (bit_get(bytes, low, at) == *here)
 			at++;
 		else
 			break;
 	}
 	return (int)(at - sector);
+}
+
+static int passing_load(struct vhd_image *image, const struct vhd_layer *layer, uint32_t block)
+{
+	struct bitmaps *b = layer->bitmaps;
+
+	if (!b->passing)
+		b->passing = malloc(b->size);
+	if (!b->passing)
+		return -ENOMEM;
+	memset(b->passing, 0, b->size);
+	return b->load(image, layer, block, b->passing);
+}
+
+/* There are too many in memory. This one is not, so that the file's is the newest. */
+static int run_in_file(struct vhd_image *image, const struct vhd_layer *layer, uint32_t block,
+		       uint32_t sector, uint32_t count, bool *here)
+{
+	struct bitmaps *b = layer->bitmaps;
+	const struct bits *bits;
+	int ret = 0;
+
+	pthread_mutex_lock(&image->lock);
+	bits = bits_have(b, block, memory_order_relaxed);
+	if (!bits)
+		ret = passing_load(image, layer, block);
+	if (!ret)
+		ret = run_find(bits ? bits->now : b->passing, b->low_first, sector, count, here);
+	pthread_mutex_unlock(&image->lock);
+	return ret;
+}
+
+int vhd_bitmap_run(struct vhd_image *image, struct vhd_layer *layer, uint32_t block,
+		   uint32_t sector, uint32_t count, bool *here)
+{
+	struct bitmaps *b = layer->bitmaps;
+	struct bits *bits = bits_have(b, block, memory_order_acquire);
+	int ret = 0;
+
+	if (!bits && atomic_load_explicit(&b->count, memory_order_relaxed) >= b->limit)
+		return run_in_file(image, layer, block, sector, count, here);
+	if (!bits)
+		ret = bits_load(image, layer, block, &bits);
+	return ret ? ret : run_find(bits->now, b->low_first, sector, count, here);
 }
 
 /* Sets the bits; tells whether any was clear. */
@@ -165,15 +232,14 @@ void vhd_bitmap_written(struct vhd_image *image, uint32_t block, uint32_t sector
 {
 	struct vhd_layer *layer = &image->layers[0];
 	struct bitmaps *all = layer->bitmaps;
-	struct bits *b;
+	struct bits *b = bits_have(all, block, memory_order_acquire);
 	bool here;
 
-	/* A bit is staged by the flush that finds it set: nothing to add to that. */
-	if (vhd_bitmap_run(image, layer, block, sector, count, &here) == (int)count && here)
-		return;
-	/* Cannot fail: the bitmap was loaded or made before the block was written. */
-	b = bits_have(all, block, memory_order_acquire);
+	/* There is one: it was needed or made before the block was written. */
 	if (!b)
+		return;
+	/* A bit is staged by the flush that finds it set: nothing to add to that. */
+	if (run_find(b->now, all->low_first, sector, count, &here) == (int)count && here)
 		return;
 	pthread_mutex_lock(&image->lock);
 	if (bits_set(b, all->low_first, sector, count))

@@ -23,6 +23,13 @@ struct bitmaps {
 	uint32_t marked_count;
 	uint32_t marked_staged;
 
+	/* Readers bring none into memory while there are @limit or more. What is written
+	 * has its bitmap there until the image is closed: that takes a 2048th of the space that
+	 * the blocks take in the file. */
+	uint32_t limit;
+	_Atomic uint32_t count;
+	uint8_t *passing; /* one bitmap, under image->lock: read, looked at, forgotten */
+
 	/* Reads the bitmap of @block from the file. -errno. */
 	int (*load)(struct vhd_image *image, const struct vhd_layer *layer, uint32_t block,
 		    uint8_t *bytes);
@@ -34,6 +41,10 @@ int vhd_bitmap_init(struct bitmaps *b, uint32_t most);
  * request is in flight and nothing marked. -ENOMEM: only for more. */
 int vhd_bitmap_resize(struct bitmaps *b, uint32_t blocks);
 void vhd_bitmap_fini(struct bitmaps *b);
+
+/* Brings the bitmap of @block into memory, where it stays: it is going to be changed.
+ * -errno. */
+int vhd_bitmap_need(struct vhd_image *image, struct vhd_layer *layer, uint32_t block);
 
 /* Under image->lock: an empty bitmap for a new block. -ENOMEM. */
 int vhd_bitmap_add(struct bitmaps *b, uint32_t block);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "bitmap.h"
 #include "bytes.h"
 
 enum { SECTOR = 512 };
@@ -144,13 +145,9 @@ int vhd_extent_make(struct vhd_image *image, uint64_t offset, uint64_t length, s
 	e->offset = (word & ~(uint64_t)MAP_STATE_MASK) + inside;
 	e->part = (word & MAP_STATE_MASK) == MAP_PART;
 	if (e->part) {
-		bool here;
-
 		/* After the write it would be too late to fail for the bitmap. */
 		e->length = min_u64(length, size - inside);
-		ret = layer->ops->run(image, layer, block, (uint32_t)(inside / layer->logical), 1,
-				      &here);
-		return ret < 0 ? ret : 0;
+		return vhd_bitmap_need(image, layer, block);
 	}
 	e->length = extent_grow(layer, block, word, size - inside, length);
 	return 0;

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "bitmap.h"
 #include "image-file.h"
 #include "utf16.h"
 
@@ -169,6 +170,45 @@ Test(chain, hides_the_parent_behind_zeros)
 		cr_expect_eq(byte_at(image, 3 * MIB), 0);
 		cr_expect_eq(byte_at(image, 3 * MIB + 512), 'a');
 		vhd_close(image);
+	}
+	image_file_fini(&c.f);
+}
+
+/* Sectors by sectors in many blocks, the bitmaps of hardly any in memory. */
+Test(chain, reads_and_writes_with_few_bitmaps_in_memory)
+{
+	static char want[SIZE], got[SIZE];
+	struct vhd_image *image;
+	struct bitmaps *b;
+	struct chain c;
+
+	chain_init(&c, VHD_TYPE_DYNAMIC);
+	memset(want + MIB, 'a', 3 * MIB);
+	for (uint64_t at = 0; at < SIZE; at += 777 * 512) {
+		write_byte(c.path[1], 'b', 512, at);
+		memset(want + at, 'b', 512);
+	}
+	for (uint64_t at = 512; at < SIZE; at += 3 * MIB) {
+		write_byte(c.path[2], 'c', 1024, at);
+		memset(want + at, 'c', 1024);
+	}
+	for (int session = 0; session < 2; session++) {
+		cr_assert_eq(vhd_open(c.path[2], NULL, &image, NULL), 0);
+		for (uint32_t i = 0; i < 2; i++)
+			image->layers[i].bitmaps->limit = 2;
+		cr_assert_eq(vhd_pread(image, got, SIZE, 0), 0);
+		cr_expect_arr_eq(got, want, SIZE, "session %d", session);
+		for (uint32_t i = 0; i < 2; i++)
+			cr_expect_eq(image->layers[i].bitmaps->count, 2, "layer %u", i);
+		for (uint64_t at = 5 * MIB; at < SIZE; at += MIB + 512) {
+			memset(want + at, 'd' + session, 512);
+			cr_assert_eq(vhd_pwrite(image, want + at, 512, at), 0);
+		}
+		cr_assert_eq(vhd_pread(image, got, SIZE, 0), 0);
+		cr_expect_arr_eq(got, want, SIZE, "session %d, written", session);
+		b = image->layers[0].bitmaps;
+		cr_expect_gt(b->count, 2, "what is written stays");
+		cr_assert_eq(vhd_close(image), 0);
 	}
 	image_file_fini(&c.f);
 }
