@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alike.h"
 #include "bitmap.h"
 #include "bytes.h"
 
@@ -259,9 +260,7 @@ void vhd_bitmap_mark(struct bitmaps *b, uint32_t block)
 
 bool vhd_bitmap_is_full(const struct bitmaps *b, uint32_t block)
 {
-	const uint8_t *bytes = bits_have(b, block, memory_order_relaxed)->now;
-
-	return bytes[0] == 0xff && memcmp(bytes, bytes + 1, b->size - 1) == 0;
+	return bytes_are(bits_have(b, block, memory_order_relaxed)->now, b->size, 0xff);
 }
 
 const uint8_t *vhd_bitmap_staged(const struct bitmaps *b, uint32_t block)

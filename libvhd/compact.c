@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alike.h"
 #include "bytes.h"
 #include "maintain.h"
 #include "space.h"
@@ -51,11 +52,6 @@ static size_t moves_plan(const struct vhd_layer *layer, const struct spaces *s,
 	return n;
 }
 
-static bool is_zero(const uint8_t *p, size_t length)
-{
-	return p[0] == 0 && memcmp(p, p + 1, length - 1) == 0;
-}
-
 /* Zeros stay a hole, if the file system has any. */
 static int piece_put(struct vhd_image *image, const struct vhd_file *file, const uint8_t *buf,
 		     size_t length, uint64_t offset)
@@ -65,7 +61,7 @@ static int piece_put(struct vhd_image *image, const struct vhd_file *file, const
 	};
 	int ret = -EOPNOTSUPP;
 
-	if (is_zero(buf, length))
+	if (bytes_are(buf, length, 0))
 		ret = image->io->submit(image->io_opaque, &io);
 	return ret == -EOPNOTSUPP ? vhd_file_write(image, file, buf, length, offset) : ret;
 }
@@ -163,7 +159,7 @@ static int block_looks_used(struct vhd_image *image, uint32_t block, uint8_t *bu
 		size_t n = min_u64(JOB_CHUNK, size - at);
 
 		ret = vhd_file_read(image, layer->file, buf, n, data + at);
-		if (ret || !is_zero(buf, n))
+		if (ret || !bytes_are(buf, n, 0))
 			return ret ? ret : 1;
 	}
 	return 0;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alike.h"
 #include "bytes.h"
 #include "check.h"
 #include "space.h"
@@ -102,11 +103,6 @@ int vhd_dynamic_cut(struct vhd_image *image)
 }
 
 /* -- Checking ------------------------------------------------------------------------- */
-
-static bool bytes_are(const uint8_t *p, size_t length, uint8_t value)
-{
-	return p[0] == value && memcmp(p, p + 1, length - 1) == 0;
-}
 
 /* Readers disagree about a dynamic image's sector whose bit is not set: zeros, or what
  * stands there. Are there such? 1 yes, 0 no, -errno. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "alike.h"
 #include "vhdtool-output.h"
 
 enum { CHUNK = 2 << 20, PIECE = 256 << 10, GRAIN = 32 << 10, THREADS_MAX = 64 };
@@ -27,11 +28,6 @@ struct copy {
 	 * costs more than all the rest on some file systems. */
 	pthread_mutex_t writing;
 };
-
-static bool is_zero(const char *buf, size_t length)
-{
-	return buf[0] == 0 && memcmp(buf, buf + 1, length - 1) == 0;
-}
 
 static int piece_write(struct copy *c, const char *buf, size_t length, uint64_t offset)
 {
@@ -51,7 +47,7 @@ static int write_sparse(struct copy *c, const char *buf, size_t length, uint64_t
 
 	for (size_t at = 0; !ret && at < length;) {
 		size_t n = length - at < GRAIN ? length - at : GRAIN;
-		bool zero = is_zero(buf + at, n);
+		bool zero = bytes_are(buf + at, n, 0);
 
 		if (zero && at > start)
 			ret = piece_write(c, buf + start, at - start, offset + start);
