@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* vhdtool: looks at, checks, makes and converts disk images. */
+#include <config.h>
+
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -64,7 +66,8 @@ static void usage(FILE *out)
 	for (int i = 0; i < COMMANDS; i++)
 		fprintf(out, "  %-8s %-18s %s\n", commands[i].name, commands[i].arguments,
 			commands[i].summary);
-	fprintf(out, "\nvhdtool COMMAND --help tells a command's options.\n");
+	fprintf(out, "\nvhdtool COMMAND --help tells a command's options.\n"
+		     "vhdtool --version tells which one this is.\n");
 }
 
 static void command_usage(const struct tool_command *c, FILE *out)
@@ -255,6 +258,10 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
 		usage(stdout);
+		return TOOL_OK;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		printf("vhdtool %s\n", PACKAGE_VERSION);
 		return TOOL_OK;
 	}
 	if (strcmp(argv[1], "--long-options") == 0)

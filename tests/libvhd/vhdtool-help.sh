@@ -19,8 +19,10 @@ done
 sed -n 's/^=head2 //p' "$pod" | sort | diff - <(echo "$commands" | sort) ||
 	{ echo "'<' in the manual only, '>' a command only"; status=1; }
 sed -n 's/^=item .*B<\(--[a-z-]*\).*/\1/p' "$pod" | sort -u >manual
-{ sort -u options; echo --help; echo --long-options; } | sort -u | diff - manual ||
+{ sort -u options; echo --help; echo --long-options; echo --version; } | sort -u | diff - manual ||
 	{ echo "'<' an option only, '>' in the manual only"; status=1; }
+expect 0 "$tool" --version
+grep -q '^vhdtool [0-9]' out || { echo "--version names none"; status=1; }
 # Short ones too, beside the long ones they stand for.
 for command in $commands; do
 	"$tool" "$command" --help | sed -n 's/^ *\(-[a-zA-Z]\), \(--[a-z-]*\).*/\1 \2/p'

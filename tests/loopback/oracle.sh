@@ -19,6 +19,26 @@ finish() {
 trap finish EXIT
 failed=0
 
+# libvhdi's mount needs FUSE and the right to mount: where it shows an image of qemu-img's it has to
+# show ours.
+mount_shows() { # IMAGE RAW
+	local shown=1
+	mkdir "$work/mnt"
+	if vhdimount "$1" "$work/mnt" >"$work/mount.log" 2>&1; then
+		cmp -s "$2" "$work/mnt/vhdi1" && shown=0
+		fusermount3 -u "$work/mnt" 2>/dev/null || fusermount -u "$work/mnt" 2>/dev/null || umount "$work/mnt"
+	fi
+	rmdir "$work/mnt"
+	return $shown
+}
+truncate -s 1M "$work/probe.raw"
+qemu-img convert -O vpc -o force_size=on "$work/probe.raw" "$work/probe.vhd"
+mounts=1
+mount_shows "$work/probe.vhd" "$work/probe.raw" || {
+	mounts=
+	echo "vhdimount is left out: $(tail -n 1 "$work/mount.log")"
+}
+
 bad() {
 	echo "not ok: $row: $*"
 	failed=1
@@ -109,13 +129,8 @@ for row in $rows; do
 	qemu-img compare -f raw -F vpc "$work/expected.raw" "$work/disk.vhd" >"$work/compare" ||
 		bad "qemu-img reads something else: $(cat "$work/compare")"
 	vhdiinfo "$work/disk.vhd" >"$work/info" 2>&1 || bad "libvhdi refuses it: $(cat "$work/info")"
-	if [ -e /dev/fuse ] && [ "$bytes" -le $((256 << 20)) ]; then
-		mkdir "$work/mnt"
-		if vhdimount "$work/disk.vhd" "$work/mnt" >/dev/null 2>&1; then
-			cmp -s "$work/expected.raw" "$work/mnt/vhdi1" || bad "libvhdi reads something else"
-			fusermount3 -u "$work/mnt" 2>/dev/null || fusermount -u "$work/mnt" 2>/dev/null || umount "$work/mnt"
-		fi
-		rmdir "$work/mnt"
+	if [ -n "$mounts" ] && [ "$bytes" -le $((256 << 20)) ]; then
+		mount_shows "$work/disk.vhd" "$work/expected.raw" || bad "libvhdi reads something else"
 	fi
 done
 exit $failed
