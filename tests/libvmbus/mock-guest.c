@@ -310,8 +310,10 @@ static bool withdrawn(const struct mock *m, uint32_t id)
 static int post_open(struct mock *m, uint32_t connection_id, const struct message *msg, size_t len)
 {
 	struct mock_known *known = any_known(m, msg->u.open.channel_id);
-	int ret = post_counted(m, connection_id, msg, len, &known->opens_owed);
+	int ret;
 
+	known->wild |= !known->held; /* a guess: its offer may be on the way, behind a RESCIND */
+	ret = post_counted(m, connection_id, msg, len, &known->opens_owed);
 	if (ret == 0 && withdrawn(m, msg->u.open.channel_id))
 		known->opens_owed--;
 	return ret;
@@ -325,6 +327,7 @@ static int post_modify(struct mock *m, uint32_t connection_id, const struct mess
 
 	if (m->version < VMBUS_V5_3)
 		return post(m, connection_id, msg->u.bytes, len);
+	known->wild |= !known->held;
 	known->modifies_owed++;
 	ret = post(m, connection_id, msg->u.bytes, len);
 	if (ret)
