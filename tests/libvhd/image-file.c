@@ -83,6 +83,29 @@ void image_file_create(const struct image_file *f, enum vhd_format format, enum 
 	}
 }
 
+int image_file_open(const struct image_file *f, uint32_t flags, struct vhd_image **image,
+		    struct vhd_error *err)
+{
+	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
+
+	options.flags = flags;
+	return vhd_open(f->path, &options, image, err);
+}
+
+void image_file_make_vhdx(struct image_file *f)
+{
+	enum { MIB = 1 << 20 };
+	static char data[MIB];
+	struct vhd_image *image;
+
+	image_file_init(f);
+	image_file_create(f, VHD_FORMAT_VHDX, VHD_TYPE_DYNAMIC, 8 * MIB, MIB);
+	need(image_file_open(f, 0, &image, NULL) == 0, "vhd_open");
+	memset(data, 'x', sizeof(data));
+	need(vhd_pwrite(image, data, MIB, MIB / 2) == 0, "vhd_pwrite");
+	need(vhd_close(image) == 0, "vhd_close");
+}
+
 uint64_t image_file_size(const struct image_file *f)
 {
 	struct stat st;

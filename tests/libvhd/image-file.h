@@ -29,6 +29,14 @@ void image_file_fini(struct image_file *f);
 void image_file_create(const struct image_file *f, enum vhd_format format, enum vhd_type type,
 		       uint64_t size, uint32_t block_size);
 
+/* Opens it with these VHD_OPEN_* flags: vhd_open()'s result. */
+int image_file_open(const struct image_file *f, uint32_t flags, struct vhd_image **image,
+		    struct vhd_error *err);
+
+/* image_file_init(), and there a dynamic VHDX of 8 blocks of 1 MiB, which holds "x" from the
+ * middle of the first to the middle of the second. */
+void image_file_make_vhdx(struct image_file *f);
+
 uint64_t image_file_size(const struct image_file *f);
 void image_file_read(const struct image_file *f, void *buf, size_t length, uint64_t offset);
 void image_file_write(const struct image_file *f, const void *buf, size_t length, uint64_t offset);

@@ -18,28 +18,6 @@
 enum { MIB = 1 << 20, BAT = 3 * MIB, METADATA = 2 * MIB, ITEMS = METADATA + 65536 };
 #define GIB (UINT64_C(1024) * MIB)
 
-static void file_make(struct image_file *f)
-{
-	static char data[MIB];
-	struct vhd_image *image;
-
-	image_file_init(f);
-	image_file_create(f, VHD_FORMAT_VHDX, VHD_TYPE_DYNAMIC, 8 * MIB, MIB);
-	cr_assert_eq(vhd_open(f->path, NULL, &image, NULL), 0);
-	memset(data, 'x', sizeof(data));
-	cr_assert_eq(vhd_pwrite(image, data, MIB, 512 * 1024), 0); /* blocks 0 and 1 */
-	cr_assert_eq(vhd_close(image), 0);
-}
-
-static int file_open(const struct image_file *f, uint32_t flags, struct vhd_image **image,
-		     struct vhd_error *err)
-{
-	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
-
-	options.flags = flags;
-	return vhd_open(f->path, &options, image, err);
-}
-
 static void put(const struct image_file *f, uint64_t value, size_t size, uint64_t offset)
 {
 	uint8_t bytes[8];
@@ -109,26 +87,28 @@ Test(vhdx, child_shows_its_own_sectors_and_its_parents)
 	struct vhd_error err = { 0, "" };
 	char data[512] = "z";
 
-	file_make(&f);
+	image_file_make_vhdx(&f);
 	child = f;
 	snprintf(child.path, sizeof(child.path), "%s/child", f.dir);
 	child_make(&child, &f);
-	cr_assert_eq(file_open(&child, VHD_OPEN_READ_ONLY, &image, &err), 0, "%s", err.text);
+	cr_assert_eq(image_file_open(&child, VHD_OPEN_READ_ONLY, &image, &err), 0, "%s", err.text);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		cr_expect_eq(vhd_pread(image, data, 512, (uint64_t)rows[i].sector * 512), 0);
 		cr_expect_eq(data[0], rows[i].want, "sector %u", rows[i].sector);
 	}
 	vhd_close(image);
 	put(&child, VHDX_NOT_PRESENT, 8, BAT + 4096 * 8);
-	cr_expect_eq(file_open(&child, VHD_OPEN_READ_ONLY, &image, NULL), VHD_FAULT_BAT_ENTRY,
+	cr_expect_eq(image_file_open(&child, VHD_OPEN_READ_ONLY, &image, NULL), VHD_FAULT_BAT_ENTRY,
 		     "partly present without its bitmap");
 	put(&child, 5 * MIB | VHDX_PRESENT, 8, BAT + 4096 * 8);
-	cr_assert_eq(file_open(&f, 0, &image, NULL), 0);
+	cr_assert_eq(image_file_open(&f, 0, &image, NULL), 0);
 	cr_assert_eq(vhd_pwrite(image, data, 512, 0), 0);
 	cr_assert_eq(vhd_close(image), 0);
-	cr_expect_eq(file_open(&child, VHD_OPEN_READ_ONLY, &image, NULL), VHD_FAULT_PARENT_ID,
+	cr_expect_eq(image_file_open(&child, VHD_OPEN_READ_ONLY, &image, NULL), VHD_FAULT_PARENT_ID,
 		     "parent was written to");
-	cr_expect_eq(file_open(&child, VHD_OPEN_READ_ONLY | VHD_OPEN_ANY_PARENT, &image, NULL), 0);
+	cr_expect_eq(image_file_open(&child, VHD_OPEN_READ_ONLY | VHD_OPEN_ANY_PARENT, &image,
+				     NULL),
+		     0);
 	vhd_close(image);
 	image_file_fini(&f);
 }
@@ -154,7 +134,7 @@ static int child_create(const char *path, const char *parent, uint32_t block, ui
 
 static void family_make(struct family *x)
 {
-	file_make(&x->f);
+	image_file_make_vhdx(&x->f);
 	x->child = x->f;
 	snprintf(x->child.path, sizeof(x->child.path), "%s/child", x->f.dir);
 	cr_assert_eq(child_create(x->child.path, x->f.path, MIB, 0), 0);
@@ -188,10 +168,10 @@ Test(vhdx_child, names_its_parent_in_all_the_ways_there_are)
 	char *value;
 
 	family_make(&x);
-	cr_assert_eq(file_open(&x.f, VHD_OPEN_READ_ONLY, &image, NULL), 0);
+	cr_assert_eq(image_file_open(&x.f, VHD_OPEN_READ_ONLY, &image, NULL), 0);
 	vhd_get_info(image, &parents);
 	vhd_close(image);
-	cr_assert_eq(file_open(&x.child, VHD_OPEN_READ_ONLY, &image, NULL), 0);
+	cr_assert_eq(image_file_open(&x.child, VHD_OPEN_READ_ONLY, &image, NULL), 0);
 	vhd_get_info(image, &info);
 	cr_expect_arr_eq(info.parent_id, parents.data_id, 16);
 	cr_expect_arr_eq(info.id, parents.id, 16, "it is the same disk");
@@ -221,16 +201,16 @@ Test(vhdx_child, finds_a_parent_that_moved_with_it_and_knows_a_changed_one)
 	family_make(&x);
 	snprintf(name, sizeof(name), "%s/other", x.f.dir);
 	cr_assert_eq(rename(x.f.path, name), 0);
-	cr_expect_eq(file_open(&x.child, 0, &image, NULL), VHD_FAULT_PARENT_MISSING);
+	cr_expect_eq(image_file_open(&x.child, 0, &image, NULL), VHD_FAULT_PARENT_MISSING);
 	cr_assert_eq(rename(name, x.f.path), 0);
-	cr_assert_eq(file_open(&x.child, 0, &image, NULL), 0);
+	cr_assert_eq(image_file_open(&x.child, 0, &image, NULL), 0);
 	cr_assert_eq(vhd_pwrite(image, data, 512, 0), 0);
 	cr_assert_eq(vhd_close(image), 0);
-	cr_assert_eq(file_open(&x.f, 0, &image, NULL), 0);
+	cr_assert_eq(image_file_open(&x.f, 0, &image, NULL), 0);
 	cr_assert_eq(vhd_pwrite(image, data, 512, 0), 0);
 	cr_assert_eq(vhd_close(image), 0);
-	cr_expect_eq(file_open(&x.child, 0, &image, NULL), VHD_FAULT_PARENT_ID);
-	cr_expect_eq(file_open(&x.child, VHD_OPEN_ANY_PARENT, &image, NULL), 0);
+	cr_expect_eq(image_file_open(&x.child, 0, &image, NULL), VHD_FAULT_PARENT_ID);
+	cr_expect_eq(image_file_open(&x.child, VHD_OPEN_ANY_PARENT, &image, NULL), 0);
 	vhd_close(image);
 	image_file_fini(&x.f);
 }
@@ -243,14 +223,14 @@ Test(vhdx_child, block_comes_and_goes_without_old_bits)
 
 	family_make(&x);
 	for (int reopen = 0; reopen < 2; reopen++) {
-		cr_assert_eq(file_open(&x.child, 0, &image, NULL), 0);
+		cr_assert_eq(image_file_open(&x.child, 0, &image, NULL), 0);
 		fill(image, 'a', 4096, MIB + 8192);
 		cr_assert_eq(vhd_flush(image), 0);
 		cr_expect_eq(byte_at(image, MIB), reopen ? 0 : 'x');
 		fill(image, 'b', MIB, MIB);
 		if (reopen) {
 			cr_assert_eq(vhd_close(image), 0);
-			cr_assert_eq(file_open(&x.child, 0, &image, NULL), 0);
+			cr_assert_eq(image_file_open(&x.child, 0, &image, NULL), 0);
 		}
 		cr_expect_eq(byte_at(image, MIB), 'b');
 		cr_assert_eq(vhd_discard(image, MIB, MIB), 0);
@@ -258,7 +238,7 @@ Test(vhdx_child, block_comes_and_goes_without_old_bits)
 		cr_expect_eq(byte_at(image, MIB), 0, "not the parent's");
 		fill(image, 'c', 4096, MIB + 16384);
 		cr_assert_eq(vhd_close(image), 0);
-		cr_assert_eq(file_open(&x.child, 0, &image, NULL), 0);
+		cr_assert_eq(image_file_open(&x.child, 0, &image, NULL), 0);
 		cr_expect_eq(byte_at(image, MIB), 0);
 		cr_expect_eq(byte_at(image, MIB + 8192), 0);
 		cr_expect_eq(byte_at(image, MIB + 16384), 'c');
@@ -276,12 +256,12 @@ Test(vhdx_child, zeros_of_whole_blocks_take_no_space)
 
 	family_make(&x);
 	before = image_file_size(&x.child);
-	cr_assert_eq(file_open(&x.child, 0, &image, NULL), 0);
+	cr_assert_eq(image_file_open(&x.child, 0, &image, NULL), 0);
 	cr_assert_eq(vhd_write_zeroes(image, 0, 8 * MIB), 0);
 	cr_expect_eq(byte_at(image, MIB), 0);
 	cr_assert_eq(vhd_close(image), 0);
 	cr_expect_eq(image_file_size(&x.child), before);
-	cr_assert_eq(file_open(&x.child, 0, &image, NULL), 0);
+	cr_assert_eq(image_file_open(&x.child, 0, &image, NULL), 0);
 	cr_expect_eq(byte_at(image, MIB), 0);
 	fill(image, 'n', 4096, MIB + 4096);
 	cr_expect_eq(byte_at(image, MIB), 0);
@@ -368,7 +348,7 @@ Test(vhdx_child, block_is_made_once_for_two_writes_in_flight)
 
 	family_make(&x);
 	size = image_file_size(&x.child);
-	cr_assert_eq(file_open(&x.child, 0, &image, NULL), 0);
+	cr_assert_eq(image_file_open(&x.child, 0, &image, NULL), 0);
 	cr_assert_eq(vhd_queue_new(image, &ops, &pair, &queue), 0);
 	for (int i = 0; i < 2; i++) {
 		memset(data[i], 'a' + i, sizeof(data[i]));
@@ -385,7 +365,7 @@ Test(vhdx_child, block_is_made_once_for_two_writes_in_flight)
 	vhd_queue_free(queue);
 	cr_assert_eq(vhd_close(image), 0);
 	cr_expect_eq(image_file_size(&x.child), size + 2 * MIB, "a block and a bitmap block");
-	cr_assert_eq(file_open(&x.child, 0, &image, NULL), 0);
+	cr_assert_eq(image_file_open(&x.child, 0, &image, NULL), 0);
 	cr_expect_eq(byte_at(image, MIB), 'a');
 	cr_expect_eq(byte_at(image, MIB + 4096), 'x', "the parent's");
 	cr_expect_eq(byte_at(image, MIB + 8192), 'b');
@@ -430,7 +410,7 @@ Test(vhdx, keeps_regions_and_items_that_it_does_not_know)
 	struct vhd_image *image;
 	struct image_file f;
 
-	file_make(&f);
+	image_file_make_vhdx(&f);
 	unknown_add(&f);
 	image_file_read(&f, region, 32, VHDX_REGIONS_1 + 80);
 	image_file_read(&f, entry, 32, METADATA + 32 + 5 * 32);

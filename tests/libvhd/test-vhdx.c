@@ -78,36 +78,14 @@ Test(header, the_newer_valid_one_counts)
 
 /* -- Files --------------------------------------------------------------------------- */
 
-static void file_make(struct image_file *f)
-{
-	static char data[MIB];
-	struct vhd_image *image;
-
-	image_file_init(f);
-	image_file_create(f, VHD_FORMAT_VHDX, VHD_TYPE_DYNAMIC, 8 * MIB, MIB);
-	cr_assert_eq(vhd_open(f->path, NULL, &image, NULL), 0);
-	memset(data, 'x', sizeof(data));
-	cr_assert_eq(vhd_pwrite(image, data, MIB, 512 * 1024), 0); /* blocks 0 and 1 */
-	cr_assert_eq(vhd_close(image), 0);
-}
-
-static int file_open(const struct image_file *f, uint32_t flags, struct vhd_image **image,
-		     struct vhd_error *err)
-{
-	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
-
-	options.flags = flags;
-	return vhd_open(f->path, &options, image, err);
-}
-
 Test(vhdx, that_could_be_a_vhd_too_is_not_guessed)
 {
 	struct image_file f;
 	struct vhd_image *image;
 
-	file_make(&f);
+	image_file_make_vhdx(&f);
 	image_file_write(&f, "conectix", 8, image_file_size(&f) - 512);
-	cr_expect_eq(file_open(&f, VHD_OPEN_READ_ONLY, &image, NULL), VHD_FAULT_AMBIGUOUS);
+	cr_expect_eq(image_file_open(&f, VHD_OPEN_READ_ONLY, &image, NULL), VHD_FAULT_AMBIGUOUS);
 	image_file_fini(&f);
 }
 
@@ -118,7 +96,7 @@ Test(vhdx, gets_new_guids_with_the_first_write_only)
 	struct image_file f;
 	char data[512] = "y";
 
-	file_make(&f);
+	image_file_make_vhdx(&f);
 	for (int round = 0; round < 2; round++) {
 		for (int i = 0; i < 2; i++)
 			image_file_read(&f, before[i], 4096, 65536u << i);
@@ -287,7 +265,7 @@ static void file_make_dirty(struct image_file *f, uint64_t entry)
 		.contents = &contents,
 	};
 
-	file_make(f);
+	image_file_make_vhdx(f);
 	e.flushed_size = e.last_size = image_file_size(f);
 	memset(h.log_guid, 0xab, 16);
 	image_file_read(f, page, 4096, BAT);
@@ -307,7 +285,7 @@ Test(vhdx, with_a_log_is_read_through_it_and_replayed_to_be_written)
 
 	file_make_dirty(&f, VHDX_ZERO);
 	image_file_read(&f, before, sizeof(before), 0);
-	cr_assert_eq(file_open(&f, VHD_OPEN_READ_ONLY, &image, NULL), 0);
+	cr_assert_eq(image_file_open(&f, VHD_OPEN_READ_ONLY, &image, NULL), 0);
 	cr_expect_eq(vhd_pread(image, data, 512, 600 * 1024), 0);
 	cr_expect_eq(data[0], 0, "as the log has it");
 	cr_expect_eq(vhd_pread(image, data, 512, MIB), 0);
@@ -337,8 +315,8 @@ Test(vhdx, with_a_log_that_knows_it_longer_is_refused)
 
 	file_make_dirty(&f, VHDX_ZERO);
 	image_file_truncate(&f, image_file_size(&f) - MIB);
-	cr_expect_eq(file_open(&f, VHD_OPEN_READ_ONLY, &image, NULL), VHD_FAULT_FILE_SIZE);
-	cr_expect_eq(file_open(&f, 0, &image, NULL), VHD_FAULT_FILE_SIZE);
+	cr_expect_eq(image_file_open(&f, VHD_OPEN_READ_ONLY, &image, NULL), VHD_FAULT_FILE_SIZE);
+	cr_expect_eq(image_file_open(&f, 0, &image, NULL), VHD_FAULT_FILE_SIZE);
 	image_file_fini(&f);
 }
 
