@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* What a flush writes of a VHDX: the pages of the sector bitmaps and of the table that
- * have changed since the last one. Bitmaps come first: an entry of the table never
- * says "partly present" before the bits of its block are in the log. */
+ * have changed since the last one. They may take more than one entry of the log, and the
+ * power may go between two: so bitmaps come first, that the table never says "partly
+ * present" before the bits of its block are in the log; and of the table the last pages,
+ * since where a chunk's bitmap is stands behind the chunk's blocks. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -178,7 +180,8 @@ static int table_page(struct vhd_image *image, struct vhd_layer *layer, uint64_t
 	uint8_t *page;
 	int ret = vhdx_log_page(image, layer, x->regions.bat.offset + number * VHDX_PAGE, &page);
 
-	memcpy(page, (const uint8_t *)x->table + number * VHDX_PAGE, VHDX_PAGE);
+	if (!ret)
+		memcpy(page, (const uint8_t *)x->table + number * VHDX_PAGE, VHDX_PAGE);
 	return ret;
 }
 
@@ -191,11 +194,11 @@ static int table_commit(struct vhd_image *image, struct vhd_layer *layer)
 	if (c->staged == 0)
 		return 0;
 	qsort(c->all, c->staged, sizeof(*c->all), change_compare);
-	for (uint32_t i = 0; !ret && i < c->staged; i++) {
+	for (uint32_t i = c->staged; !ret && i-- > 0;) {
 		uint64_t page = c->all[i].index / ENTRIES_PER_PAGE;
 
 		x->table[c->all[i].index] = htole64(c->all[i].value);
-		if (i + 1 == c->staged || c->all[i + 1].index / ENTRIES_PER_PAGE != page)
+		if (i == 0 || c->all[i - 1].index / ENTRIES_PER_PAGE != page)
 			ret = table_page(image, layer, page);
 	}
 	if (ret)

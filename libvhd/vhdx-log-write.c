@@ -90,7 +90,9 @@ int vhdx_log_page(struct vhd_image *image, struct vhd_layer *layer, uint64_t off
 		if (!ret)
 			ret = vhdx_log_settle(image, layer);
 	}
+	if (ret)
+		return ret;
 	*page = log->pages + (size_t)log->count * VHDX_PAGE;
 	log->offsets[log->count++] = offset;
-	return ret;
+	return 0;
 }
