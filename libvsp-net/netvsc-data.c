@@ -298,6 +298,8 @@ static int packet_take(struct vsp_netvsc *n, const struct vmbus_packet *packet)
 	      ranges_take(n, packet, m.u.rndis.channel_type == VSP_NVSP_CHANNEL_CONTROL);
 	if (bad)
 		n->bad_packets++;
+	if (n->config.ops->returning)
+		n->config.ops->returning(n);
 	return slots_return(n, packet->transaction_id,
 			    bad ? VSP_NVSP_STATUS_FAILURE : VSP_NVSP_STATUS_SUCCESS);
 }

@@ -37,6 +37,7 @@ static const struct vsp_netvsc_ops adapter_ops = {
 	.size = sizeof(adapter_ops),
 	.ready = adapter_ready,
 	.received = lane_received,
+	.returning = lane_returning,
 	.sent = lane_sent,
 	.link = adapter_link,
 	.sub_channels = adapter_granted,

@@ -23,6 +23,9 @@ struct lane_buffer {
 	uint8_t *memory;
 };
 
+#define LANE_BATCH 64u /* frames from the host that go to the tap together */
+#define LANE_IOV 512u  /* of all of them */
+
 /* One channel and the tap's queue of the same number. */
 struct lane {
 	struct session_port port; /* first */
@@ -34,6 +37,11 @@ struct lane {
 	struct lane_buffer buffers[LANE_BUFFERS];
 	struct lane_buffer *free[LANE_BUFFERS];
 	uint32_t free_count;
+	/* from the host, for the tap */
+	struct vsp_nic_frame frames[LANE_BATCH];
+	uint8_t heads[LANE_BATCH][VSP_NETVSC_HEAD_MAX];
+	struct iovec iov[LANE_IOV];
+	uint32_t frame_count, iov_count;
 };
 
 /* With guest memory for its buffers. NULL: the session is over. */
@@ -50,6 +58,7 @@ void lane_reset(struct lane *lane);
 
 /* For struct vsp_netvsc_ops. */
 void lane_received(struct vsp_netvsc *netvsc, const struct vsp_netvsc_frame *frame);
+void lane_returning(struct vsp_netvsc *netvsc);
 void lane_sent(struct vsp_netvsc *netvsc, void *buffer, uint32_t status);
 
 /* -- The whole (loopback-bridge.c, loopback-adapter.c) ------------------------ */

@@ -107,27 +107,55 @@ static unsigned int pieces_rest(const struct vsp_netvsc_frame *in, uint32_t take
 	return n;
 }
 
+/* What finds no room is lost, as on a wire. */
+static void batch_send(struct lane *l)
+{
+	unsigned int done = 0;
+
+	if (l->frame_count && l->queue)
+		done = l->queue->nic->ops->send(l->queue, l->frames, l->frame_count);
+	for (unsigned int i = 0; i < l->frame_count; i++) {
+		if (i >= done || l->frames[i].result) {
+			l->stats.from_host_lost++;
+			continue;
+		}
+		l->stats.from_host_frames++;
+		l->stats.from_host_bytes += l->frames[i].len;
+	}
+	l->frame_count = l->iov_count = 0;
+}
+
 void lane_received(struct vsp_netvsc *netvsc, const struct vsp_netvsc_frame *in)
 {
 	struct lane *l = netvsc->user;
-	struct iovec iov[2 + VSP_NETVSC_PIECES];
-	struct vsp_nic_frame frame = {.iov = iov};
-	uint8_t head[VSP_NETVSC_HEAD_MAX];
+	struct vsp_nic_frame *frame;
+	struct iovec *iov;
+	uint8_t *head;
 	uint32_t head_len, taken;
 
-	if (!l->queue)
-		return;
-	head_len = vsp_netvsc_nic_head(in, l->mtu, head, &taken, &frame.header);
-	iov[0] = (struct iovec){&frame.header, sizeof(frame.header)};
-	iov[1] = (struct iovec){head, head_len};
-	if (head_len)
-		frame.iov_count = 2 + pieces_rest(in, taken, iov + 2);
-	if (!head_len || l->queue->nic->ops->send(l->queue, &frame, 1) != 1 || frame.result) {
+	if (l->frame_count == LANE_BATCH || l->iov_count + 2 + in->piece_count > LANE_IOV)
+		batch_send(l);
+	frame = &l->frames[l->frame_count];
+	head = l->heads[l->frame_count];
+	iov = &l->iov[l->iov_count];
+	head_len = vsp_netvsc_nic_head(in, l->mtu, head, &taken, &frame->header);
+	if (!head_len) {
 		l->stats.from_host_lost++;
 		return;
 	}
-	l->stats.from_host_frames++;
-	l->stats.from_host_bytes += in->len;
+	iov[0] = (struct iovec){&frame->header, sizeof(frame->header)};
+	iov[1] = (struct iovec){head, head_len};
+	frame->iov = iov;
+	frame->iov_count = 2 + pieces_rest(in, taken, iov + 2);
+	frame->len = in->len;
+	frame->result = 0;
+	l->iov_count += frame->iov_count;
+	l->frame_count++;
+}
+
+void lane_returning(struct vsp_netvsc *netvsc)
+{
+	batch_send(netvsc->user);
 }
 
 /* -- Turns ---------------------------------------------------------------- */

@@ -25,7 +25,7 @@ struct vsp_netvsc;
 #define VSP_NETVSC_PAGES 64u   /* in them together */
 #define VSP_NETVSC_SENDS 256u  /* in flight a channel */
 
-struct vsp_netvsc_frame { /* received; the memory is the host's again after the call */
+struct vsp_netvsc_frame { /* received; the pieces are the host's again after ops->returning() */
 	struct {
 		const uint8_t *data;
 		uint32_t len;
@@ -42,7 +42,9 @@ struct vsp_netvsc_frame { /* received; the memory is the host's again after the 
 struct vsp_netvsc_ops { /* called from inside vsp_netvsc_poll(); any may be NULL */
 	size_t size; /* sizeof this struct */
 	void (*ready)(struct vsp_netvsc *netvsc); /* set up, or failed: see state */
+	/* @frame itself is gone after the call. */
 	void (*received)(struct vsp_netvsc *netvsc, const struct vsp_netvsc_frame *frame);
+	void (*returning)(struct vsp_netvsc *netvsc); /* the memory of all frames received so far */
 	void (*sent)(struct vsp_netvsc *netvsc, void *user, uint32_t status); /* VSP_NVSP_STATUS_* */
 	/* Answer to vsp_netvsc_request(); private bytes. */
 	void (*answered)(struct vsp_netvsc *netvsc, uint32_t status, const void *info, uint32_t len);

@@ -69,6 +69,12 @@ static void on_received(struct vsp_netvsc *vsc, const struct vsp_netvsc_frame *f
 		log->sum = world_sum(log->sum, frame->pieces[i].data, len);
 	}
 	w->received++;
+	w->unreturned++;
+}
+
+static void on_returning(struct vsp_netvsc *vsc)
+{
+	world_of(vsc)->unreturned = 0;
 }
 
 static void on_sent(struct vsp_netvsc *vsc, void *user, uint32_t status)
@@ -103,6 +109,7 @@ static void on_sub_channels(struct vsp_netvsc *vsc, uint32_t granted)
 static const struct vsp_netvsc_ops vsc_ops = {
 	.size = sizeof(vsc_ops),
 	.received = on_received,
+	.returning = on_returning,
 	.sent = on_sent,
 	.answered = on_answered,
 	.link = on_link,

@@ -47,6 +47,7 @@ struct world {
 	/* what happened */
 	uint32_t readable, writable;
 	uint32_t received, sent, answered, links, granted;
+	uint32_t unreturned; /* received frames whose memory the guest still has */
 	uint32_t sent_status[WORLD_LOG]; /* by the number given as user */
 	uint32_t answer_status, answer_len;
 	uint8_t answer[1024];

@@ -346,6 +346,7 @@ Test(net, guest_without_slots_starves_itself_and_loses_nothing)
 	vmbus_inproc_kick(w->bus, w->channels[0]);
 	world_settle(w);
 	cr_assert_eq(w->received, 300);
+	cr_expect_eq(w->unreturned, 0);
 	for (uint32_t i = 0; i < 300; i++) {
 		world_frame(frame, sizeof(frame), i);
 		cr_expect_eq(w->frames[i].sum, world_sum(0, frame, sizeof(frame)), "frame %u", i);

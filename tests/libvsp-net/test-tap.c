@@ -23,6 +23,7 @@
 #define PROTOCOL 0x88b5 /* for experiments: the kernel sends none itself */
 #define PATIENCE_S 60   /* against hangs: nothing takes that long */
 #define FRAME 60u
+#define MANY 200u
 
 struct port {
 	struct vmbus_loop *loop;
@@ -155,6 +156,40 @@ static int give(struct port *p, uint32_t number)
 	return f.result;
 }
 
+/* All in one call. Where @odd says so a frame is none that a device takes. */
+static void give_many(struct port *p, uint32_t count, struct vsp_nic_frame *frames, uint32_t odd)
+{
+	static uint8_t bytes[MANY][FRAME];
+	static struct iovec iov[MANY][3];
+
+	for (uint32_t i = 0; i < count; i++) {
+		frame_make(bytes[i], i);
+		memset(&frames[i], 0, sizeof(frames[i]));
+		iov[i][0] = (struct iovec){&frames[i].header, sizeof(frames[i].header)};
+		iov[i][1] = (struct iovec){bytes[i], 20};
+		iov[i][2] = (struct iovec){bytes[i] + 20, FRAME - 20};
+		frames[i].iov = iov[i];
+		frames[i].iov_count = 3;
+		frames[i].len = FRAME;
+		frames[i].result = 1;
+	}
+	if (odd < count)
+		frames[odd].iov_count = 1;
+	if (odd + 1 < count)
+		iov[odd + 1][1].iov_base = NULL;
+	cr_assert_eq(p->nic->ops->send(p->queue, frames, count), count);
+}
+
+static void wire_expect(struct port *p, uint32_t number)
+{
+	uint8_t frame[FRAME];
+	uint32_t got;
+
+	cr_assert_eq(recv(p->wire, frame, FRAME, 0), FRAME, "frame %u did not come", number);
+	memcpy(&got, frame + 14, sizeof(got));
+	cr_expect_eq(got, number);
+}
+
 static uint64_t now_s(void)
 {
 	struct timespec t;
@@ -263,6 +298,61 @@ Test(tap, device_is_set_up_as_the_config_says)
 	cr_expect_eq(if_nametoindex("vmtap0"), 0, "it goes with its last fd");
 }
 
+static int fd_make(const char *name, int flags)
+{
+	struct ifreq r = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags)};
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	cr_assert_geq(fd, 0);
+	strncpy(r.ifr_name, name, IFNAMSIZ - 1);
+	cr_assert_eq(ioctl(fd, TUNSETIFF, &r), 0);
+	return fd;
+}
+
+/* With room for any number of frames under way, where they go in batches, and for one frame. */
+Test(tap, many_frames_at_once_keep_their_order_and_fail_each_for_itself)
+{
+	static const uint32_t counts[] = {2, 63, 64, 65, 129, MANY};
+	static struct vsp_nic_frame frames[MANY];
+
+	namespace_enter();
+	for (int one = 0; one < 2; one++) {
+		struct vsp_nic_tap_config config = VSP_NIC_TAP_CONFIG_INIT;
+		int fd = fd_make("many", 0), room = 1;
+		struct port p;
+
+		cr_assert(!one || ioctl(fd, TUNSETSNDBUF, &room) == 0);
+		config.fds = &fd;
+		port_open(&p, &config);
+		device_set_up("many", true);
+		p.wire = wire_open("many");
+		for (size_t c = 0; c < sizeof(counts) / sizeof(counts[0]); c++) {
+			uint32_t count = counts[c], odd = count / 2;
+
+			give_many(&p, count, frames, count);
+			for (uint32_t i = 0; i < count; i++) {
+				cr_expect_eq(frames[i].result, 0);
+				wire_expect(&p, i);
+			}
+			give_many(&p, count, frames, odd);
+			for (uint32_t i = 0; i < count; i++) {
+				int result = i == odd ? -EINVAL : i == odd + 1 ? -EFAULT : 0;
+
+				cr_expect_eq(frames[i].result, result, "%u of %u: %d", i, count,
+					     frames[i].result);
+				if (!result)
+					wire_expect(&p, i);
+			}
+		}
+		device_set_up("many", false);
+		give_many(&p, MANY, frames, MANY);
+		for (uint32_t i = 0; i < MANY; i++)
+			cr_expect_eq(frames[i].result, -EIO);
+		close(p.wire);
+		port_close(&p);
+	}
+}
+
 /* Returns false where the kernel has none. */
 static bool bridge_make(const char *name)
 {
@@ -300,17 +390,6 @@ Test(tap, link_follows_the_device_and_its_bridge)
 		port_close(&bridged);
 	}
 	port_close(&p);
-}
-
-static int fd_make(const char *name, int flags)
-{
-	struct ifreq r = {.ifr_flags = (short)(IFF_TAP | IFF_NO_PI | IFF_VNET_HDR | flags)};
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-
-	cr_assert_geq(fd, 0);
-	strncpy(r.ifr_name, name, IFNAMSIZ - 1);
-	cr_assert_eq(ioctl(fd, TUNSETIFF, &r), 0);
-	return fd;
 }
 
 /* By name and by a fd handed in: in the first case netlink tells, in the second the fd. */
