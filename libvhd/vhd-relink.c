@@ -89,7 +89,7 @@ static int metadata_put(struct vhd_image *image, const struct metadata *m)
 }
 
 /* The first gap in front of the last space that has room for @length bytes, not those
- * from @taken on, which are as many as a header has. 0: none. */
+ * from @taken on (0: it may be any), which are as many as a header has. 0: none. */
 static uint64_t gap_find(const struct spaces *s, size_t length, uint64_t taken)
 {
 	uint64_t end = 0;
@@ -97,7 +97,7 @@ static uint64_t gap_find(const struct spaces *s, size_t length, uint64_t taken)
 	for (size_t i = 0; i < s->count; i++) {
 		uint64_t start = round_up(end, VHD_SECTOR);
 
-		if (start < taken + VHD_HEADER_SIZE && taken < start + length)
+		if (taken && start < taken + VHD_HEADER_SIZE && taken < start + length)
 			start = taken + VHD_HEADER_SIZE;
 		if (s->all[i].start > start && s->all[i].start - start >= length)
 			return start;

@@ -19,6 +19,8 @@ for o in "vhd -b512k vpc" "vhdx -b1M vhdx"; do
 	json "j['type'] == 'differencing'"
 	expect 0 "$tool" info "c.$f"
 	has "p.$f"
+	# The new link went to where the old one was.
+	[ "$f" = vhdx ] || { expect 0 "$tool" dump "c.$f" && has "^dynamic header at 512"; }
 	same "c.$f" other.raw raw
 	expect 0 "$tool" check "c.$f"
 	if [ "$f" = vhd ] && command -v vhdiinfo >/dev/null; then
