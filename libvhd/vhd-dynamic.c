@@ -17,10 +17,17 @@
 
 enum { DATA_ALIGN = 4096 };
 
-/* The next place for a bitmap: the data behind it begins on a multiple of 4096. */
+/* The next place for a bitmap: the data behind it begins on a multiple of 4096, unless that
+ * takes so much that the last blocks of a large disk would lie where no entry can point to. */
 static uint64_t dynamic_next(const struct dynamic *d)
 {
-	return round_up(d->end + d->layout.bitmap_size, DATA_ALIGN) - d->layout.bitmap_size;
+	const struct vhd_layout *l = &d->layout;
+	uint64_t slot = round_up(l->bitmap_size + (uint64_t)l->block_size, DATA_ALIGN);
+	uint64_t most = (uint64_t)VHD_BAT_UNUSED * VHD_SECTOR;
+
+	if (vhd_bat_size(l->blocks) + (l->blocks + UINT64_C(1)) * slot > most)
+		return round_up(d->end, VHD_SECTOR);
+	return round_up(d->end + l->bitmap_size, DATA_ALIGN) - l->bitmap_size;
 }
 
 uint64_t vhd_dynamic_end(const struct vhd_layer *layer)

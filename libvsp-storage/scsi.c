@@ -158,6 +158,7 @@ enum scsi_step vsp_scsi_end(struct scsi_command *cmd, int result)
 		return vsp_scsi_good(cmd);
 	case -ENOSPC:
 	case -EDQUOT:
+	case -EFBIG: /* the format or the file system cannot hold more */
 		return vsp_scsi_check(cmd, SCSI_SENSE_NO_SPACE);
 	case -EROFS:
 		return vsp_scsi_check(cmd, SCSI_SENSE_WRITE_PROTECTED);

@@ -221,6 +221,43 @@ static uint32_t table_entry(const struct fixture *x, uint32_t block)
 
 /* The table may name a block only between two syncs; and not one that was added
  * after the first of them began. */
+/* All blocks of the largest disk must lie where its table can point to. */
+Test(request, lays_blocks_apart_where_there_is_room_for_that)
+{
+	static const struct {
+		uint64_t size;
+		uint32_t block, gap;
+	} rows[] = {
+		{ UINT64_C(2040) << 30, 2 * MIB, 4096 },
+		{ UINT64_C(2040) << 30, MIB / 2, 512 },
+		{ UINT64_C(1020) << 30, MIB / 2, 4096 },
+		{ UINT64_C(1020) << 30, MIB / 4, 4096 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint64_t block = rows[i].block, first, blocks = rows[i].size / block;
+		struct vhd_extent e = { .file_offset = 0 };
+		struct vhd_image *image;
+		struct image_file f;
+		char data[512] = "x";
+
+		image_file_init(&f);
+		image_file_create(&f, VHD_FORMAT_VHD, VHD_TYPE_DYNAMIC, rows[i].size,
+				  rows[i].block);
+		cr_assert_eq(vhd_open(f.path, NULL, &image, NULL), 0);
+		cr_assert_eq(vhd_pwrite(image, data, 512, 0), 0);
+		cr_assert_eq(vhd_pwrite(image, data, 512, rows[i].size - 512), 0);
+		cr_assert_eq(vhd_get_extent(image, 0, 512, &e), 0);
+		first = e.file_offset;
+		cr_assert_eq(vhd_get_extent(image, rows[i].size - block, 512, &e), 0);
+		cr_expect_eq(e.file_offset - first, block + rows[i].gap, "row %zu", i);
+		cr_expect_lt(first + blocks * (block + rows[i].gap), UINT64_C(0xffffffff) * 512,
+			     "row %zu", i);
+		vhd_close(image);
+		image_file_fini(&f);
+	}
+}
+
 Test(flush, writes_the_table_between_two_syncs)
 {
 	static uint8_t buf[512] = "x";

@@ -195,6 +195,7 @@ Test(srb, every_outcome_has_its_statuses_and_sense)
 		{"write error", -EIO, true, false, 0, 0x84, 2, 3, 0x0c, 0, 0xc0000185},
 		{"no space", -ENOSPC, true, false, 0, 0x84, 2, 7, 0x27, 7, 0xc0000185},
 		{"quota", -EDQUOT, true, false, 0, 0x84, 2, 7, 0x27, 7, 0xc0000185},
+		{"file limit", -EFBIG, true, false, 0, 0x84, 2, 7, 0x27, 7, 0xc0000185},
 		{"read-only file", -EROFS, true, false, 0, 0x84, 2, 7, 0x27, 0, 0xc0000185},
 		{"read-only disk", 0, true, true, 0, 0x84, 2, 7, 0x27, 0, 0xc0000185},
 		{"out of memory", -ENOMEM, false, false, 0, 0x05, 8, 0, 0, 0, 0x80000011},
