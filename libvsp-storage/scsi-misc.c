@@ -13,9 +13,15 @@ enum scsi_step vsp_scsi_test_unit_ready(struct scsi_command *cmd)
 /* With autosense there is nothing to ask for but a pending unit attention. */
 enum scsi_step vsp_scsi_request_sense(struct scsi_command *cmd)
 {
-	vsp_scsi_sense_fixed(cmd->attention, cmd->data);
+	bool descriptor = cmd->cdb[1] & 0x01;
+
 	cmd->took_attention = cmd->attention != SCSI_SENSE_NONE;
-	return vsp_scsi_data(cmd, SCSI_SENSE_FIXED, cmd->cdb[4]);
+	if (descriptor)
+		vsp_scsi_sense_descriptor(cmd->attention, cmd->data);
+	else
+		vsp_scsi_sense_fixed(cmd->attention, cmd->data);
+	return vsp_scsi_data(cmd, descriptor ? SCSI_SENSE_DESCRIPTOR : SCSI_SENSE_FIXED,
+			     cmd->cdb[4]);
 }
 
 /* STOP means "flush", START nothing. */

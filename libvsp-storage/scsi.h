@@ -86,7 +86,8 @@ enum scsi_sense {
 };
 
 #define SCSI_SENSE_KEY_ILLEGAL_REQUEST 0x05
-#define SCSI_SENSE_FIXED 18u /* bytes of fixed-format sense data */
+#define SCSI_SENSE_FIXED 18u     /* bytes of fixed-format sense data */
+#define SCSI_SENSE_DESCRIPTOR 8u /* bytes in descriptor format */
 
 /* Where a command goes next. */
 enum scsi_step {
@@ -154,8 +155,10 @@ enum scsi_step vsp_scsi_report_luns(struct scsi_command *cmd, const uint64_t lun
 /* The command's name ("READ(10)"), NULL if it is not known. */
 const char *vsp_scsi_name(uint8_t opcode);
 
-/* 18 bytes of fixed-format sense data. */
+/* Sense data in fixed format, in which all is sent that goes with a status, and in
+ * descriptor format, for who asks for that. */
 void vsp_scsi_sense_fixed(enum scsi_sense sense, uint8_t out[SCSI_SENSE_FIXED]);
+void vsp_scsi_sense_descriptor(enum scsi_sense sense, uint8_t out[SCSI_SENSE_DESCRIPTOR]);
 uint8_t vsp_scsi_sense_key(enum scsi_sense sense);
 
 /* -- Between the families' files ------------------------------------------ */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Sense data in fixed format (SPC-4 4.5.3). */
+/* Sense data (SPC-4 4.5). */
 #include <string.h>
 
 #include "scsi.h"
@@ -23,4 +23,11 @@ void vsp_scsi_sense_fixed(enum scsi_sense sense, uint8_t out[SCSI_SENSE_FIXED])
 	out[7] = SCSI_SENSE_FIXED - 8;
 	out[12] = senses[sense][1];
 	out[13] = senses[sense][2];
+}
+
+void vsp_scsi_sense_descriptor(enum scsi_sense sense, uint8_t out[SCSI_SENSE_DESCRIPTOR])
+{
+	memset(out, 0, SCSI_SENSE_DESCRIPTOR);
+	out[0] = 0x72; /* current error, descriptor format, of which there are none */
+	memcpy(out + 1, senses[sense], sizeof(senses[sense]));
 }

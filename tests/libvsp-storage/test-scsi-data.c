@@ -109,6 +109,7 @@ static const struct row rows[] = {
 	 BYTES(0, 26, 0, 0x10, 0, 0, 0, 0, 8, 18), 28, 7, 2},
 	{"MODE SENSE(6), 0A", &writable, {0x1a, 0, 0x0a}, BYTES(15, 0, 0x10, 0, PAGE_0A), 16, 4, 1},
 	{"REQUEST SENSE", &writable, {0x03}, BYTES(0x70, 0, 0, 0, 0, 0, 0, 10), 18, 4, 1},
+	{"REQUEST SENSE, descriptors", &writable, {0x03, 1}, BYTES(0x72), 8, 4, 1},
 	{"READ DEFECT DATA(10)", &writable, {0x37, 0, 0x1d}, BYTES(0, 0x1d), 4, 7, 2},
 	{"READ DEFECT DATA(12)", &writable, {0xb7, 0x0d}, BYTES(0, 0x0d), 8, 6, 4},
 };

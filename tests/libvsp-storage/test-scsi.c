@@ -245,7 +245,8 @@ Test(scsi, unmap_checks_all_ranges_before_it_does_any)
 Test(scsi, unit_attention_is_reported_once_and_not_by_inquiry)
 {
 	static const uint8_t inquiry[16] = {0x12, 0, 0, 0, 36}, ready[16] = {0x00},
-			     sense[16] = {0x03, 0, 0, 0, 18};
+			     sense[16] = {0x03, 0, 0, 0, 18},
+			     descriptors[16] = {0x03, 1, 0, 0, 18};
 	struct scsi_command cmd = command(inquiry, IN, 36);
 
 	cmd.attention = SCSI_SENSE_CAPACITY_CHANGED;
@@ -265,6 +266,13 @@ Test(scsi, unit_attention_is_reported_once_and_not_by_inquiry)
 	cr_expect_eq(cmd.status, SCSI_GOOD);
 	cr_expect(cmd.took_attention);
 	cr_expect_eq(memcmp(data, "\x70\x00\x06\0\0\0\0\x0a\0\0\0\0\x2a\x09", 14), 0);
+
+	cmd = command(descriptors, IN, 18);
+	cmd.attention = SCSI_SENSE_CAPACITY_CHANGED;
+	vsp_scsi_execute(&cmd);
+	cr_expect(cmd.took_attention);
+	cr_expect_eq(cmd.data_len, 8);
+	cr_expect_eq(memcmp(data, "\x72\x06\x2a\x09\0\0\0\0", 8), 0);
 }
 
 Test(scsi, the_hosts_errors_become_sense)
