@@ -64,7 +64,7 @@ static uint32_t vpd_block_limits(const struct vsp_block_info *disk, uint8_t *pag
 	scsi_put16(page + 6, disk->physical_sector / disk->logical_sector);
 	scsi_put64(page + 36, SCSI_WRITE_SAME_MAX / disk->logical_sector);
 	if (disk->can_unmap) {
-		scsi_put32(page + 20, UINT32_MAX);
+		scsi_put32(page + 20, UINT32_MAX); /* no limit but the list's */
 		scsi_put32(page + 24, SCSI_UNMAP_DESCRIPTORS);
 		scsi_put32(page + 28, granularity ? granularity : 1);
 		scsi_put32(page + 32, 0x80000000); /* aligned at 0 */

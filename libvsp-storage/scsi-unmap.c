@@ -24,20 +24,16 @@ static enum scsi_sense list_check(const struct scsi_command *cmd, uint32_t list)
 	return SCSI_SENSE_NONE;
 }
 
+/* How many blocks they name together is limited by the list alone: so says VPD B0. */
 static enum scsi_sense descriptors_check(const struct scsi_command *cmd)
 {
-	uint64_t sum = 0;
-
 	for (uint32_t i = 0; i < cmd->count; i++) {
-		struct scsi_range range = descriptor_range(cmd, i);
-		enum scsi_sense sense = vsp_scsi_medium_check(cmd, range, true);
+		enum scsi_sense sense = vsp_scsi_medium_check(cmd, descriptor_range(cmd, i), true);
 
 		if (sense != SCSI_SENSE_NONE)
 			return sense;
-		sum += range.count;
 	}
-	/* MAXIMUM UNMAP LBA COUNT */
-	return sum > UINT32_MAX ? SCSI_SENSE_INVALID_PARAMETER : SCSI_SENSE_NONE;
+	return SCSI_SENSE_NONE;
 }
 
 /* It is advice: a range that cannot be freed is no failure, unless it must read as zeros

@@ -288,7 +288,7 @@ Test(scsi_data, lists_are_fetched_as_long_as_the_cdb_says)
 
 Test(scsi_data, the_most_that_is_offered_is_taken)
 {
-	static const uint8_t descriptors[16] = {0x42, [7] = 0x10, 8}, blocks[16] = {0x42, [8] = 24},
+	static const uint8_t descriptors[16] = {0x42, [7] = 0x10, 8}, blocks[16] = {0x42, [8] = 40},
 			     same[16] = {0x93, [12] = 0x40, 0};
 	struct scsi_command cmd = command(descriptors, OUT, 8192);
 
@@ -301,14 +301,17 @@ Test(scsi_data, the_most_that_is_offered_is_taken)
 		cr_assert_eq(i ? vsp_scsi_next(&cmd, 0) : vsp_scsi_execute(&cmd), SCSI_BLOCK);
 	cr_expect_eq(vsp_scsi_next(&cmd, 0), SCSI_DONE);
 	cr_expect_eq(cmd.status, SCSI_GOOD);
-	cmd = command(blocks, OUT, 24);
+	cmd = command(blocks, OUT, 40);
 	cmd.disk = &large;
 	memset(data, 0, sizeof(data));
-	scsi_put16(data, 22);
-	scsi_put16(data + 2, 16);
-	scsi_put32(data + 16, UINT32_MAX);
-	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_BLOCK);
-	cr_expect_eq(cmd.len, UINT32_MAX * 512ull);
+	scsi_put16(data, 38);
+	scsi_put16(data + 2, 32);
+	for (uint32_t i = 0; i < 2; i++)
+		scsi_put32(data + 8 + 16 * i + 8, UINT32_MAX);
+	for (uint32_t i = 0; i < 2; i++) {
+		cr_expect_eq(i ? vsp_scsi_next(&cmd, 0) : vsp_scsi_execute(&cmd), SCSI_BLOCK);
+		cr_expect_eq(cmd.len, UINT32_MAX * 512ull);
+	}
 	cmd = command(same, OUT, 512);
 	cmd.disk = &large;
 	memset(data, 0, sizeof(data));
