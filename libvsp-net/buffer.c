@@ -5,7 +5,7 @@
 
 #include "net-priv.h"
 
-/* One range, and no longer than a span can say: the only form guests use. */
+/* One range, and no longer than a span can say: the only form guests use (vsp/net.h). */
 static int buffer_take(struct vsp_net *net, uint32_t handle, struct net_buffer *buffer)
 {
 	struct vmbus_gpadl *gpadl = vmbus_channel_gpadl(net->primary, handle);

@@ -265,18 +265,25 @@ static int slots_return(struct vsp_netvsc *n, uint64_t id, uint32_t status)
 	return vmbus_tx_put(&n->channel->tx, &packet, NETVSC_COMPLETION_BYTES);
 }
 
+/* The table may lie behind a message of full size. */
+static bool table_take(struct vsp_netvsc *n, const struct vmbus_packet *packet,
+		       const struct vsp_nvsp_indirection *m)
+{
+	if (m->count != VSP_NVSP_INDIRECTION || m->offset < 12 || m->offset > packet->payload_len ||
+	    packet->payload_len - m->offset < sizeof(n->send_table))
+		return false;
+	memcpy(n->send_table, (const uint8_t *)packet->payload + m->offset, sizeof(n->send_table));
+	n->tables++;
+	return true;
+}
+
 static void inband_take(struct vsp_netvsc *n, const struct vmbus_packet *packet)
 {
 	struct vsp_nvsp_message m = {.type = 0};
 
 	memcpy(&m, packet->payload, packet->payload_len < sizeof(m) ? packet->payload_len : sizeof(m));
-	if (m.type == VSP_NVSP_INDIRECTION_TABLE && packet->payload_len >= 76 &&
-	    m.u.indirection.count == VSP_NVSP_INDIRECTION && m.u.indirection.offset == 12) {
-		memcpy(n->send_table, m.u.indirection.table, sizeof(n->send_table));
-		n->tables++;
-		return;
-	}
-	n->bad_packets++;
+	if (m.type != VSP_NVSP_INDIRECTION_TABLE || !table_take(n, packet, &m.u.indirection))
+		n->bad_packets++;
 }
 
 static int packet_take(struct vsp_netvsc *n, const struct vmbus_packet *packet)

@@ -263,9 +263,11 @@ static bool step_take(struct vsp_netvsc *n, uint32_t status, const uint8_t *info
 		return len == sizeof(down);
 	case VSP_NETVSC_RSS:
 		n->max_queues = 1;
+		n->rss_entries = 0;
 		if (status == VSP_RNDIS_SUCCESS && len == sizeof(rss)) {
 			memcpy(&rss, info, sizeof(rss));
 			n->max_queues = rss.queues;
+			n->rss_entries = rss.entries < VSP_RSS_ENTRIES ? rss.entries : VSP_RSS_ENTRIES;
 		}
 		return true;
 	default: /* INITIALIZE, PARAMETERS, FILTER */

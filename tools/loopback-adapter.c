@@ -33,9 +33,22 @@ static void adapter_granted(struct vsp_netvsc *netvsc, uint32_t granted)
 	((struct bridge *)s->user)->granted = granted;
 }
 
+static void adapter_answered(struct vsp_netvsc *netvsc, uint32_t status, const void *info, uint32_t len)
+{
+	struct lane *l = netvsc->user;
+	struct session *s = l->port.user;
+
+	(void)info, (void)len;
+	if (status) /* frames then come on channels of its own choice */
+		loopback_fail(0, "the host does not spread flows over the channels");
+	s->status = 0;
+	s->answered = true;
+}
+
 static const struct vsp_netvsc_ops adapter_ops = {
 	.size = sizeof(adapter_ops),
 	.ready = adapter_ready,
+	.answered = adapter_answered,
 	.received = lane_received,
 	.returning = lane_returning,
 	.sent = lane_sent,
@@ -93,6 +106,23 @@ static struct vmbus_guest_channel *sub_wait(struct bridge *b, uint32_t index)
 	return NULL;
 }
 
+/* Flows from the host come on all lanes in turn. Those to it need no such choice: the tap's
+ * queue that the kernel picked, the one that it saw the flow come from, is the lane's. */
+static int flows_spread(struct bridge *b)
+{
+	struct vsp_netvsc *primary = &b->lanes[0]->netvsc;
+	uint32_t table[VSP_RSS_ENTRIES];
+	int ret;
+
+	if (!primary->rss_entries)
+		return LOOPBACK_OK;
+	for (uint32_t i = 0; i < primary->rss_entries; i++)
+		table[i] = i % b->lane_count;
+	ret = vsp_netvsc_set_rss(primary, table, primary->rss_entries);
+	vmbus_guest_signal(b->primary);
+	return session_answer(b->s, ret, "cannot ask the host to spread flows");
+}
+
 static int subs_open(struct bridge *b)
 {
 	struct vsp_netvsc *primary = &b->lanes[0]->netvsc;
@@ -116,7 +146,7 @@ static int subs_open(struct bridge *b)
 		vsp_netvsc_init_sub(&b->lanes[i]->netvsc, primary, channel);
 		b->lanes[i]->netvsc.user = b->lanes[i];
 	}
-	return LOOPBACK_OK;
+	return flows_spread(b);
 }
 
 /* What frames from the tap may leave undone: what the host said that it does. */

@@ -82,6 +82,14 @@ static void end_tell(const struct bridge *b)
 	}
 	json_object(&j, NULL);
 	json_string(&j, "event", "ended");
+	json_array(&j, "per_channel");
+	for (uint32_t i = 0; i < LOOPBACK_QUEUES && b->lanes[i]; i++) {
+		json_object(&j, NULL);
+		json_uint(&j, "to_host", b->lanes[i]->stats.to_host_frames);
+		json_uint(&j, "from_host", b->lanes[i]->stats.from_host_frames);
+		json_object_end(&j);
+	}
+	json_array_end(&j);
 	json_uint(&j, "to_host_frames", t.to_host_frames);
 	json_uint(&j, "to_host_bytes", t.to_host_bytes);
 	json_uint(&j, "to_host_lost", t.to_host_lost);

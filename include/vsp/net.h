@@ -2,6 +2,10 @@
 /* A synthetic network adapter: NVSP and RNDIS over a VMBus channel and its
  * sub-channels, frames to and from a nic of nic.h.
  *
+ * The guest's receive and send buffers are GPADLs of one range; one of several is refused with
+ * a failure in the answer. No driver has such: Linux (and through it DPDK), FreeBSD, OpenBSD and
+ * UEFI make one range of any buffer, and OpenVMM's host looks at the first only.
+ *
  * Threads: everything here in the server's thread, unless said otherwise; the data
  * path runs in the threads that serve the channels, channel n on the nic's queue n. */
 #ifndef VSP_NET_H

@@ -86,6 +86,7 @@ struct vsp_netvsc {
 	uint32_t version;
 	uint32_t slot_size, slot_count, section_size, section_count;
 	uint32_t max_queues;
+	uint32_t rss_entries; /* of the table that vsp_netvsc_set_rss() takes; 0: no RSS */
 	uint8_t mac[6];
 	bool link_up;
 	struct vsp_ndis_offload offload;
@@ -122,6 +123,18 @@ VSP_API int vsp_netvsc_request(struct vsp_netvsc *netvsc, uint32_t type, uint32_
 			       uint32_t len) VMBUS_MUST_CHECK;
 /* -> sub_channels() */
 VSP_API int vsp_netvsc_ask_channels(struct vsp_netvsc *netvsc, uint32_t count) VMBUS_MUST_CHECK;
+/* Has the host spread what it receives over the channels (RSS): the Toeplitz hash of a packet's
+ * addresses, and ports of TCP, picks one of the @entries channel numbers in @table; what has no
+ * hash comes on channel 0. A flow stays in order as long as the table stays. No entries: RSS
+ * is off, and the host chooses. A control request -> answered(); returns as
+ * vsp_netvsc_request(). */
+VSP_API int vsp_netvsc_set_rss(struct vsp_netvsc *netvsc, const uint32_t *table, uint32_t entries)
+	VMBUS_MUST_CHECK;
+/* The channel, below @channels, for a flow with this hash to the host: by the table that the
+ * host sent. For guests with no reason of their own to choose: a queue that the flow came
+ * from, or was on before, is a better one. */
+VSP_API uint32_t vsp_netvsc_send_channel(const struct vsp_netvsc *netvsc, uint32_t hash,
+					 uint32_t channels);
 /* Stops the frames (HALT) and takes the buffers back; then the channel can be closed. */
 VSP_API int vsp_netvsc_halt(struct vsp_netvsc *netvsc) VMBUS_MUST_CHECK;
 

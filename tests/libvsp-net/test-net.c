@@ -4,6 +4,7 @@
 
 #include <criterion/criterion.h>
 
+#include "net-priv.h"
 #include "net-world.h"
 
 /* Copies a frame into a section and sends it from there. */
@@ -577,14 +578,8 @@ static void channels_open(struct world *w, uint32_t count)
 Test(net, sub_channels_carry_frames_and_rss_chooses_among_them)
 {
 	struct world *w = world_new(&(struct world_options){.seed = 15, .queues = 4});
-	struct {
-		struct vsp_ndis_rss_parameters p;
-		uint32_t table[128];
-		uint8_t key[40];
-	} rss = {.p = {.header = {VSP_NDIS_RSS_PARAMETERS, 2, 40}, .hash = 0x1701, .table_size = 512,
-		       .table_offset = 40, .key_size = 40, .key_offset = 40 + 512}};
+	uint32_t table[VSP_RSS_ENTRIES], before, seen = 0;
 	uint8_t frame[200], got[300];
-	uint32_t seen = 0;
 
 	world_up(w);
 	cr_expect_eq(w->vsc[0].max_queues, 4);
@@ -599,11 +594,15 @@ Test(net, sub_channels_carry_frames_and_rss_chooses_among_them)
 		world_settle(w);
 		cr_expect_eq(w->frames[i].channel, i, "without RSS the queue's own");
 	}
-	for (uint32_t i = 0; i < 128; i++)
-		rss.table[i] = 3 - i % 4;
-	for (uint32_t i = 0; i < 40; i++)
-		rss.key[i] = (uint8_t)(i * 37 + 11);
-	cr_expect_eq(world_request(w, VSP_RNDIS_SET, 0x00010204, &rss, sizeof(rss)), 0);
+	cr_assert_eq(w->vsc[0].rss_entries, VSP_RSS_ENTRIES);
+	for (uint32_t i = 0; i < VSP_RSS_ENTRIES; i++)
+		table[i] = 3 - i % 4;
+	before = w->answered;
+	cr_assert_eq(vsp_netvsc_set_rss(&w->vsc[0], table, VSP_RSS_ENTRIES), 0);
+	world_signal(w, 0);
+	world_settle(w);
+	cr_assert_eq(w->answered, before + 1);
+	cr_assert_eq(w->answer_status, 0);
 	for (uint32_t i = 0; i < 64; i++) {
 		uint32_t at = w->received % WORLD_LOG;
 
@@ -612,7 +611,7 @@ Test(net, sub_channels_carry_frames_and_rss_chooses_among_them)
 		cr_assert(world_put(w, i % 4, frame, sizeof(frame), NULL));
 		world_settle(w);
 		cr_assert(w->frames[at].has_hash);
-		cr_expect_eq(w->frames[at].channel, rss.table[w->frames[at].hash % 128]);
+		cr_expect_eq(w->frames[at].channel, table[w->frames[at].hash % VSP_RSS_ENTRIES]);
 		seen |= 1u << w->frames[at].channel;
 	}
 	cr_expect_eq(seen, 15, "all channels are used");
@@ -620,6 +619,44 @@ Test(net, sub_channels_carry_frames_and_rss_chooses_among_them)
 	world_up(w);
 	channels_open(w, 2);
 	world_crash(w);
+	world_end(w);
+}
+
+/* Real Hyper-V has the table behind a message of full size, we have it inside. */
+Test(net, send_table_is_taken_wherever_it_lies_and_folded_on_what_is_open)
+{
+	static const struct {
+		uint32_t count, offset, len;
+		bool good;
+	} rows[] = {
+		{16, 12, 76, true},   {16, 28, 92, true},  {16, 40, 104, true}, {16, 20, 104, true},
+		{16, 8, 76, false},   {16, 17, 80, false}, {16, 80, 80, false}, {16, 0xfffffff0u, 104, false},
+		{15, 12, 76, false},  {17, 12, 104, false}, {16, 12, 8, false},
+	};
+	struct world *w = world_new(&(struct world_options){.seed = 16, .queues = 4});
+	uint32_t tables = 0, bad = 0;
+
+	world_up(w);
+	for (uint32_t hash = 0; hash < 32; hash++)
+		cr_expect_eq(vsp_netvsc_send_channel(&w->vsc[0], hash, 3), hash % 16 % 3, "none came");
+	for (uint32_t row = 0; row < sizeof(rows) / sizeof(rows[0]); row++) {
+		uint32_t message[26] = {VSP_NVSP_INDIRECTION_TABLE, rows[row].count, rows[row].offset};
+		const struct vmbus_packet packet = {
+			.type = VMBUS_PACKET_INBAND, .payload = message, .payload_len = rows[row].len};
+
+		for (uint32_t i = 0; rows[row].good && i < 16; i++)
+			message[rows[row].offset / 4 + i] = i + row;
+		cr_assert_eq(vmbus_channel_send(w->net->channels[0]->channel, &packet, 0), 0);
+		vmbus_inproc_kick(w->bus, w->channels[0]);
+		world_settle(w);
+		tables += rows[row].good;
+		bad += !rows[row].good;
+		cr_expect_eq(w->vsc[0].tables, tables, "row %u", row);
+		cr_expect_eq(w->vsc[0].bad_packets, bad, "row %u", row);
+		for (uint32_t i = 0; rows[row].good && i < 32; i++)
+			cr_expect_eq(vsp_netvsc_send_channel(&w->vsc[0], i, 4), (i % 16 + row) % 4);
+	}
+	world_down(w);
 	world_end(w);
 }
 

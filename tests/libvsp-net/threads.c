@@ -206,22 +206,14 @@ static void guest_request(struct line *l)
 	static const uint32_t filters[] = {VSP_FILTER_PROMISCUOUS, VSP_FILTER_PROMISCUOUS, 0};
 	static const struct vsp_ndis_offload_parameters offloads = {
 		.header = {VSP_NDIS_DEFAULT, 3, sizeof(offloads)}, .tcp_ipv4_checksum = 4};
-	struct {
-		struct vsp_ndis_rss_parameters p;
-		uint32_t table[128];
-		uint8_t key[40];
-	} rss = {.p = {.header = {VSP_NDIS_RSS_PARAMETERS, 2, 40}, .hash = 0x1701,
-		       .table_size = 512,
-		       .table_offset = 40, .key_size = 40, .key_offset = 40 + 512}};
+	uint32_t table[VSP_RSS_ENTRIES];
 	int ret;
 
 	switch (l->requests % 4) {
 	case 0:
-		for (uint32_t i = 0; i < 128; i++)
-			rss.table[i] = (i + round) % LINES;
-		for (uint32_t i = 0; i < 40; i++)
-			rss.key[i] = (uint8_t)(i * 37 + 11);
-		ret = vsp_netvsc_request(&l->vsc, VSP_RNDIS_SET, 0x00010204, &rss, sizeof(rss));
+		for (uint32_t i = 0; i < VSP_RSS_ENTRIES; i++)
+			table[i] = (i + round) % LINES;
+		ret = vsp_netvsc_set_rss(&l->vsc, table, VSP_RSS_ENTRIES);
 		break;
 	case 1:
 		ret = vsp_netvsc_request(&l->vsc, VSP_RNDIS_SET, 0xfc01020c, &offloads,
