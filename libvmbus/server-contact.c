@@ -85,7 +85,7 @@ static int interrupt_page_take(struct vmbus_server *server, const struct contact
 	return ret;
 }
 
-static void interrupt_page_release(struct vmbus_server *server)
+void vmbus_interrupt_page_release(struct vmbus_server *server)
 {
 	uint64_t pfn = server->interrupt_page >> VMBUS_PAGE_SHIFT;
 
@@ -151,7 +151,8 @@ static int contact_parse(struct vmbus_server *server, const struct message *m,
 	if (sint == VMBUS_SINT)
 		return 0;
 	if (sint < VMBUS_SINT_COUNT && c->target_vp < server->config.vp_count) {
-		if (vmbus_queue_full(server))
+		/* the last place is for what is answered when the devices have let go */
+		if (!vmbus_queue_has_room(server))
 			return -EAGAIN;
 		version_refuse(server, c->target_vp, sint);
 	}
@@ -195,7 +196,7 @@ void vmbus_connection_settle(struct vmbus_server *server)
 	if (server->state != CONNECTION_DISCONNECTING || vmbus_channels_closing(server) ||
 	    !TAILQ_EMPTY(&server->ending))
 		return;
-	interrupt_page_release(server);
+	vmbus_interrupt_page_release(server);
 	connection_move(server, CONNECTION_DISCONNECTED);
 	if (server->next == NEXT_UNLOAD_COMPLETE && server->version >= VMBUS_V1_1)
 		vmbus_queue_add(server, VMBUS_MSG_UNLOAD_COMPLETE, &complete, sizeof(complete));

@@ -61,6 +61,7 @@ void vmbus_server_free(struct vmbus_server *server)
 	server->depth++; /* what devices call from here on changes no more than the state */
 	vmbus_channels_free(server);
 	vmbus_gpadl_free_all(server);
+	vmbus_interrupt_page_release(server);
 	vmbus_mem_unref(server->mem);
 	free(server->queue);
 	free(server);

@@ -120,6 +120,8 @@ bool vmbus_queue_post(struct vmbus_server *server);
 void vmbus_connection_release(struct vmbus_server *server, enum connection_next next);
 /* Does it if nothing is left to wait for. */
 void vmbus_connection_settle(struct vmbus_server *server);
+/* Unpins the page of a guest before 2.4; nothing if there is none. */
+void vmbus_interrupt_page_release(struct vmbus_server *server);
 
 /* -- server-offer.c: offers, their ids and their end ------------------------ */
 

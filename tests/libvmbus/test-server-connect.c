@@ -253,6 +253,26 @@ Test(connection, an_interrupt_page_is_pinned)
 	mock_fini(&m); /* removes the region */
 }
 
+/* A VMM may end without a word to its guest, and keep the memory. */
+Test(connection, the_end_of_a_server_unpins_the_interrupt_page)
+{
+	struct vmbus_server *server;
+
+	start();
+	cr_assert_eq(vmbus_server_new(&m.config, &server), 0);
+	m.contacts_owed = 1;
+	cr_assert_eq(vmbus_server_message(server, VMBUS_CONN_MESSAGE,
+					  &(struct vmbus_msg_initiate_contact){
+						  .header.type = VMBUS_MSG_INITIATE_CONTACT,
+						  .version = VMBUS_V1_1,
+						  .u.interrupt_page = 0x3000},
+					  VMBUS_INITIATE_CONTACT_SIZE_BASE), 0);
+	cr_expect_eq(mock_expect(&m, VMBUS_MSG_VERSION_RESPONSE)->u.version.supported, 1);
+	cr_expect_eq(vmbus_mem_remove(m.mem, 0, NULL, NULL), -EBUSY);
+	vmbus_server_free(server);
+	mock_fini(&m); /* removes the region */
+}
+
 /* -- Unload, kexec, reset ------------------------------------------------- */
 
 Test(connection, unload_waits_for_a_busy_device)

@@ -178,6 +178,33 @@ Test(queue, a_full_one_pushes_back_what_keeps_the_connection)
 	mock_fini(&m);
 }
 
+/* The answer comes when the devices have let go: refusals in between leave a place for it. */
+Test(queue, a_flood_of_bad_contacts_takes_no_answer_its_place)
+{
+	struct vmbus_msg_initiate_contact c = {
+		.header.type = VMBUS_MSG_INITIATE_CONTACT, .version = VMBUS_V5_3, .u.v5.sint = 3};
+
+	mock_config(&m);
+	m.config.max_messages = 4;
+	start();
+	cr_assert_eq(mock_offer(&m, &devices[0], 1, NULL), 0);
+	mock_open_first(&m, VMBUS_V5_3);
+	m.slot = 0;
+	devices[0].stop_result = -EINPROGRESS;
+	cr_expect_eq(mock_contact(&m, VMBUS_V5_3), 0);
+	for (int i = 0; i < 3; i++)
+		cr_expect_eq(mock_post(&m, VMBUS_CONN_MESSAGE_MULTI, &c, 40), VMBUS_FAULT_BAD_SINT);
+	cr_expect_eq(mock_post(&m, VMBUS_CONN_MESSAGE_MULTI, &c, 40), -EAGAIN);
+	devices[0].stop_result = 0;
+	mock_run(&m);
+	mock_slot_free(&m, UINT32_MAX);
+	for (int i = 0; i < 3; i++)
+		cr_expect_eq(mock_expect(&m, VMBUS_MSG_VERSION_RESPONSE)->sint, 3);
+	cr_expect_eq(mock_expect(&m, VMBUS_MSG_VERSION_RESPONSE)->u.version.supported, 1);
+	mock_check_settled(&m);
+	mock_fini(&m);
+}
+
 Test(queue, a_message_the_backend_refuses_holds_up_no_other)
 {
 	struct vmbus_server_stats stats;
