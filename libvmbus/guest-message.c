@@ -26,7 +26,6 @@ static struct vmbus_guest_channel *channel_slot(struct vmbus_guest *guest)
 	return NULL;
 }
 
-
 static int on_offer(struct vmbus_guest *guest, const struct message *message)
 {
 	struct vmbus_guest_channel *channel;
@@ -194,16 +193,16 @@ static const struct message_row {
 };
 
 /* Sent before the host had read our UNLOAD or INITIATE_CONTACT, or meant for the kernel
- * before us. */
+ * before us. One that was pushed back has not been read at all. */
 static bool message_is_left_over(const struct vmbus_guest *guest, const struct message_row *row)
 {
 	switch (guest->state) {
 	case VMBUS_GUEST_DISCONNECTED:
 		return true;
 	case VMBUS_GUEST_CONNECTING:
-		return !(row->states & IN(CONNECTING));
+		return guest->unsent_len || !(row->states & IN(CONNECTING));
 	case VMBUS_GUEST_UNLOADING:
-		return row->states & IN(CONNECTED);
+		return guest->unsent_len || row->states & IN(CONNECTED);
 	default:
 		return false;
 	}

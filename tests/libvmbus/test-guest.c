@@ -161,6 +161,32 @@ Test(guest, connecting_again_forgets_the_old_connection)
 	cr_assert_eq(guest.bad_messages, 0);
 }
 
+/* What lies in the slot from before cannot answer a message that the host has not taken. */
+Test(guest, no_answer_counts_before_its_request_was_taken)
+{
+	connect_at(VMBUS_V4_0, 0);
+	post_status = HV_STATUS_INSUFFICIENT_BUFFERS;
+	cr_assert_eq(vmbus_guest_connect(&guest), 0);
+	say_version(false, VMBUS_V6_0);
+	say_version(true, VMBUS_V6_0);
+	cr_assert_eq(guest.state, VMBUS_GUEST_CONNECTING);
+	cr_assert_eq(calls.connected, 1);
+	post_status = 0;
+	cr_assert_eq(vmbus_guest_flush(&guest), 0);
+	say_version(true, VMBUS_V4_0);
+	cr_assert_eq(guest.state, VMBUS_GUEST_CONNECTED);
+
+	post_status = HV_STATUS_INSUFFICIENT_BUFFERS;
+	cr_assert_eq(vmbus_guest_unload(&guest), 0);
+	cr_assert_eq(say_channel(VMBUS_MSG_UNLOAD_COMPLETE, 0), 0);
+	cr_assert_eq(guest.state, VMBUS_GUEST_UNLOADING);
+	post_status = 0;
+	cr_assert_eq(vmbus_guest_flush(&guest), 0);
+	cr_assert_eq(say_channel(VMBUS_MSG_UNLOAD_COMPLETE, 0), 0);
+	cr_assert_eq(calls.unloaded, 1);
+	cr_assert_eq(guest.bad_messages, 0);
+}
+
 Test(guest, unloads_and_may_connect_again)
 {
 	connect_at(VMBUS_V4_0, 0);
