@@ -41,21 +41,28 @@ static void leaf_fill(const struct vmbus_kvm *kvm, struct kvm_cpuid_entry2 *leaf
 	}
 }
 
+static bool leaf_is_hypervisors(const struct kvm_cpuid_entry2 *entry)
+{
+	return entry->function >= HV_CPUID_FIRST && entry->function < HV_CPUID_END;
+}
+
 int vmbus_kvm_cpuid(const struct vmbus_kvm *kvm, struct kvm_cpuid2 *cpuid, unsigned int capacity)
 {
-	unsigned int i, n = 0;
+	unsigned int i, kept = 0, n = 0;
 
+	for (i = 0; i < cpuid->nent; i++)
+		kept += !leaf_is_hypervisors(&cpuid->entries[i]);
+	if (capacity < LEAVES || kept > capacity - LEAVES)
+		return -ENOSPC;
 	for (i = 0; i < cpuid->nent; i++) {
 		struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
 
-		if (entry->function >= HV_CPUID_FIRST && entry->function < HV_CPUID_END)
+		if (leaf_is_hypervisors(entry))
 			continue;
 		if (entry->function == 1)
 			entry->ecx |= 1u << 31; /* a hypervisor is there */
 		cpuid->entries[n++] = *entry;
 	}
-	if (n + LEAVES > capacity)
-		return -ENOSPC;
 	for (i = 0; i < LEAVES; i++) {
 		cpuid->entries[n] = (struct kvm_cpuid_entry2){.function = HV_CPUID_FIRST + i};
 		leaf_fill(kvm, &cpuid->entries[n++]);

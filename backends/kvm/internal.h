@@ -19,7 +19,7 @@
 
 struct vp {
 	pthread_mutex_t lock;
-	bool added;
+	atomic_bool added; /* the rest is there: others may be running already */
 	int fd; /* KVM's vCPU */
 	uint32_t apic_id;
 

@@ -215,18 +215,22 @@ static int mode_start(struct vmbus_kvm *kvm, struct vmbus_error *err)
 int vmbus_kvm_new(const struct vmbus_kvm_config *config, struct vmbus_kvm **out,
 		  struct vmbus_error *err)
 {
+	struct vmbus_kvm *kvm;
 	int ret;
 
 	if (config->size != sizeof(*config) || !config->channel_opened ||
 	    config->server.vp_count == 0 || config->server.vp_count > 4096)
 		return vmbus_error_set(err, -EINVAL, "bad vmbus_kvm_config");
-	ret = vmbus_kvm_init(config, &vmbus_kvm_user_mode, out);
+	ret = vmbus_kvm_init(config, &vmbus_kvm_user_mode, &kvm);
 	if (ret)
 		return vmbus_error_set(err, ret, "cannot make the VMBus server: %s", strerror(-ret));
-	ret = mode_start(*out, err);
-	if (ret)
-		vmbus_kvm_free(*out);
-	return ret;
+	ret = mode_start(kvm, err);
+	if (ret) {
+		vmbus_kvm_free(kvm);
+		return ret;
+	}
+	*out = kvm;
+	return 0;
 }
 
 static void vp_fini(struct vp *vp)

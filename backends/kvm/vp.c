@@ -85,7 +85,9 @@ int vmbus_kvm_post_message(void *opaque, uint32_t index, uint8_t sint, const voi
 	struct vp *vp = vmbus_kvm_vp(kvm, index);
 	bool posted;
 
-	if (!vp || sint != VMBUS_SINT)
+	if (sint != VMBUS_SINT) /* of a reserved channel's answers: that slot is not ours */
+		return -EINVAL;
+	if (!vp)
 		return -EAGAIN;
 	pthread_mutex_lock(&vp->lock);
 	posted = vp_takes_messages(vp) && vmbus_synic_post(vp->slot, message, len);

@@ -115,13 +115,15 @@ VMBUS_API int vmbus_kvm_remove_memory(struct vmbus_kvm *kvm, uint64_t gpa, void 
 
 /* Turns the VMM's list for KVM_SET_CPUID2, which has room for @capacity entries, into
  * that of a Hyper-V guest: leaves 0x40000000 and up are replaced, the hypervisor
- * bit of leaf 1 is set. Returns 0; -ENOSPC: no room (at most 7 are added). */
+ * bit of leaf 1 is set. Returns 0; -ENOSPC: no room (at most 7 are added), nothing has
+ * changed. Any thread. */
 VMBUS_API int vmbus_kvm_cpuid(const struct vmbus_kvm *kvm, struct kvm_cpuid2 *cpuid,
 			      unsigned int capacity) VMBUS_MUST_CHECK;
 
 /* Adds the vCPU with KVM's file descriptor @vcpu_fd (borrowed) as VP @vp (0 to
  * vp_count - 1, each once). After its KVM_SET_CPUID2 and before its first
- * KVM_RUN. Returns 0; -EINVAL; -EEXIST; -ENOMEM; or the errno of a KVM call. */
+ * KVM_RUN; one at a time, while others may be running. Returns 0; -EINVAL (no such VP);
+ * -EEXIST (added already); -ENOMEM; or the errno of a KVM call. */
 VMBUS_API int vmbus_kvm_add_vcpu(struct vmbus_kvm *kvm, uint32_t vp, int vcpu_fd, uint32_t apic_id)
 	VMBUS_MUST_CHECK;
 

@@ -32,7 +32,8 @@ struct vmbus_server_ops {
 
 	/* Delivers a control message to slot @sint of @vp. Returns 0 if it is in
 	 * the slot; -EAGAIN if the slot is taken or not enabled: the server keeps
-	 * the message until vmbus_server_slot_free(). */
+	 * the message, and all behind it, until vmbus_server_slot_free(); any other
+	 * -errno if it can never be delivered: it is dropped. */
 	int (*post_message)(void *opaque, uint32_t vp, uint8_t sint, const void *message, size_t len);
 
 	/* Interrupts the guest for a channel: event flag @flag of VMBUS_SINT on

@@ -167,6 +167,30 @@ Test(synic, message_waits_for_the_slot_and_comes_after_eom)
 	fixture_free(kvm);
 }
 
+/* No other SINT's slot is written: what is for one must not hold up what is for ours. */
+Test(synic, an_answer_for_another_sint_holds_up_no_other)
+{
+	struct vmbus_msg_close_reserved elsewhere = {
+		.header.type = VMBUS_MSG_CLOSE_RESERVED, .channel_id = 1, .target_sint = 5};
+	struct vmbus_msg_initiate_contact other_sint = contact;
+	struct vmbus_kvm *kvm = fixture_new();
+	struct vmbus_msg_close_reserved here = elsewhere;
+	uint8_t payload[VMBUS_MESSAGE_MAX];
+	uint32_t type = 0;
+	bool eom;
+
+	here.target_sint = VMBUS_SINT;
+	other_sint.u.v5.sint = 5;
+	cr_assert(synic_start(kvm, 0));
+	cr_expect_eq(post(kvm, VMBUS_CONN_MESSAGE, &elsewhere, sizeof(elsewhere)), 0);
+	cr_expect_eq(post(kvm, VMBUS_CONN_MESSAGE_MULTI, &other_sint, 40), 0);
+	cr_expect_eq(post(kvm, VMBUS_CONN_MESSAGE, &here, sizeof(here)), 0);
+	cr_assert_geq(vmbus_synic_take(slot_of_guest(), payload, &eom), 4);
+	memcpy(&type, payload, sizeof(type));
+	cr_expect_eq(type, VMBUS_MSG_CLOSE_RESERVED_RESPONSE);
+	fixture_free(kvm);
+}
+
 Test(synic, message_waits_until_the_vp_takes_messages)
 {
 	struct vmbus_kvm *kvm = fixture_new();
@@ -297,11 +321,11 @@ Test(cpuid, replaces_the_hypervisor_leaves)
 	cpuid->entries[1].ebx = 0x4b4d564b;
 	cpuid->entries[2].function = 0x40000100;
 	cpuid->entries[3].function = 0x80000001;
-	cr_expect_eq(vmbus_kvm_cpuid(kvm, cpuid, 8), -ENOSPC);
-	cpuid->nent = 4;
-	cpuid->entries[1].function = 0x40000000;
-	cpuid->entries[2].function = 0x40000100;
-	cpuid->entries[3].function = 0x80000001;
+	cr_expect_eq(vmbus_kvm_cpuid(kvm, cpuid, 8), -ENOSPC); /* and nothing has changed */
+	cr_expect_eq(cpuid->nent, 4);
+	cr_expect_eq(cpuid->entries[0].ecx, 0);
+	cr_expect_eq(cpuid->entries[1].ebx, 0x4b4d564b);
+	cr_expect_eq(vmbus_kvm_cpuid(kvm, cpuid, 4), -ENOSPC);
 	cr_assert_eq(vmbus_kvm_cpuid(kvm, cpuid, 10), 0);
 	cr_expect_eq(cpuid->nent, 9);
 	cr_expect_eq(cpuid->entries[0].ecx >> 31, 1);
@@ -315,6 +339,24 @@ Test(cpuid, replaces_the_hypervisor_leaves)
 	cr_expect_eq(signatures, 1);
 	free(cpuid);
 	fixture_free(kvm);
+}
+
+Test(config, a_vm_that_is_none_is_refused_and_nothing_is_left)
+{
+	static const enum vmbus_kvm_mode modes[] = {VMBUS_KVM_AUTO, VMBUS_KVM_KERNEL, VMBUS_KVM_USER};
+	struct vmbus_kvm_config config = VMBUS_KVM_CONFIG_INIT;
+	struct vmbus_kvm *kvm = NULL;
+	struct vmbus_error why;
+	size_t i;
+
+	cr_expect_eq(vmbus_kvm_new(&config, &kvm, &why), -EINVAL, "no channel_opened");
+	config.channel_opened = fake_opened;
+	for (i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		config.mode = modes[i];
+		cr_expect_eq(vmbus_kvm_new(&config, &kvm, &why), -ENOTSUP);
+		cr_expect(strstr(why.text, "KVM_CAP_"));
+		cr_expect_null(kvm, "nobody frees it twice");
+	}
 }
 
 Test(ssdt, is_a_table_of_the_length_it_says)
