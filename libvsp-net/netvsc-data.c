@@ -250,19 +250,27 @@ static int ranges_take(struct vsp_netvsc *n, const struct vmbus_packet *packet, 
 	return whole ? 0 : -1;
 }
 
-/* The slots are the host's again with this; its space in the ring is reserved. */
-static int slots_return(struct vsp_netvsc *n, uint64_t id, uint32_t status)
+/* The slots are the host's again with this; the answers' space in the ring is reserved. */
+static int slots_return(struct vsp_netvsc *n)
 {
-	const struct vsp_nvsp_message message = {
-		.type = VSP_NVSP_RNDIS_COMPLETE, .u.rndis_complete = {status}};
-	const struct vmbus_packet packet = {
-		.type = VMBUS_PACKET_COMPLETION,
-		.transaction_id = id,
-		.payload = &message,
-		.payload_len = 8,
-	};
+	int ret = 0;
 
-	return vmbus_tx_put(&n->channel->tx, &packet, NETVSC_COMPLETION_BYTES);
+	if (n->return_count && n->config.ops->returning)
+		n->config.ops->returning(n);
+	for (uint32_t i = 0; i < n->return_count && !ret; i++) {
+		const struct vsp_nvsp_message message = {
+			.type = VSP_NVSP_RNDIS_COMPLETE, .u.rndis_complete = {n->returns[i].status}};
+		const struct vmbus_packet packet = {
+			.type = VMBUS_PACKET_COMPLETION,
+			.transaction_id = n->returns[i].id,
+			.payload = &message,
+			.payload_len = 8,
+		};
+
+		ret = vmbus_tx_put(&n->channel->tx, &packet, NETVSC_COMPLETION_BYTES);
+	}
+	n->return_count = 0;
+	return ret;
 }
 
 /* The table may lie behind a message of full size. */
@@ -305,29 +313,38 @@ static int packet_take(struct vsp_netvsc *n, const struct vmbus_packet *packet)
 	      ranges_take(n, packet, m.u.rndis.channel_type == VSP_NVSP_CHANNEL_CONTROL);
 	if (bad)
 		n->bad_packets++;
-	if (n->config.ops->returning)
-		n->config.ops->returning(n);
-	return slots_return(n, packet->transaction_id,
-			    bad ? VSP_NVSP_STATUS_FAILURE : VSP_NVSP_STATUS_SUCCESS);
+	n->returns[n->return_count].id = packet->transaction_id;
+	n->returns[n->return_count++].status = bad ? VSP_NVSP_STATUS_FAILURE : VSP_NVSP_STATUS_SUCCESS;
+	return n->return_count == VSP_NETVSC_RETURNS ? slots_return(n) : 0;
+}
+
+/* Returns 0, NETVSC_EAGAIN: there is no more; or a fault. */
+static int packet_next(struct vsp_netvsc *n)
+{
+	struct vmbus_tx *tx = &n->channel->tx;
+	struct vmbus_packet packet;
+	int ret;
+
+	if (!vmbus_tx_reserve(tx, NETVSC_COMPLETION_BYTES) &&
+	    !(vmbus_tx_wait_space(tx, NETVSC_COMPLETION_BYTES) &&
+	      vmbus_tx_reserve(tx, NETVSC_COMPLETION_BYTES)))
+		return NETVSC_EAGAIN;
+	ret = vmbus_rx_next(&n->channel->rx, n->packet, sizeof(n->packet), &packet);
+	if (ret) {
+		vmbus_tx_unreserve(tx, NETVSC_COMPLETION_BYTES);
+		return ret;
+	}
+	return packet_take(n, &packet);
 }
 
 int vsp_netvsc_poll(struct vsp_netvsc *n, unsigned int budget, unsigned int *packets)
 {
-	struct vmbus_tx *tx = &n->channel->tx;
-	struct vmbus_packet packet;
-	int ret = 0;
+	int ret = 0, fault;
 
-	for (*packets = 0; *packets < budget && !ret; ++*packets) {
-		if (!vmbus_tx_reserve(tx, NETVSC_COMPLETION_BYTES) &&
-		    !(vmbus_tx_wait_space(tx, NETVSC_COMPLETION_BYTES) &&
-		      vmbus_tx_reserve(tx, NETVSC_COMPLETION_BYTES)))
-			return 0;
-		ret = vmbus_rx_next(&n->channel->rx, n->packet, sizeof(n->packet), &packet);
-		if (ret) {
-			vmbus_tx_unreserve(tx, NETVSC_COMPLETION_BYTES);
-			return ret == NETVSC_EAGAIN ? 0 : ret;
-		}
-		ret = packet_take(n, &packet);
+	for (*packets = 0; *packets < budget && !ret;) {
+		ret = packet_next(n);
+		*packets += ret == 0;
 	}
-	return ret;
+	fault = slots_return(n);
+	return ret == NETVSC_EAGAIN ? fault : ret ? ret : fault;
 }

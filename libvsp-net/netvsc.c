@@ -372,6 +372,7 @@ void vsp_netvsc_init_sub(struct vsp_netvsc *n, struct vsp_netvsc *primary,
 	*n = *primary;
 	n->primary = primary;
 	n->channel = channel;
+	n->return_count = 0;
 	n->in_flight = 0;
 	n->bad_packets = n->received_packets = n->received_frames = 0;
 	memset(n->sends, 0, sizeof(n->sends));

@@ -24,6 +24,7 @@ struct vsp_netvsc;
 #define VSP_NETVSC_RANGES 32u  /* of guest pages in one send */
 #define VSP_NETVSC_PAGES 64u   /* in them together */
 #define VSP_NETVSC_SENDS 256u  /* in flight a channel */
+#define VSP_NETVSC_RETURNS 64u /* received packets whose memory goes back together */
 
 struct vsp_netvsc_frame { /* received; the pieces are the host's again after ops->returning() */
 	struct {
@@ -97,6 +98,11 @@ struct vsp_netvsc {
 	/* ours */
 	uint32_t request_id, request_oid;
 	bool request_sent, request_answered;
+	struct {
+		uint64_t id;
+		uint32_t status;
+	} returns[VSP_NETVSC_RETURNS];
+	uint32_t return_count;
 	uint32_t in_flight;
 	uint32_t free_ids[VSP_NETVSC_SENDS];
 	struct {
