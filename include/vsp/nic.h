@@ -144,7 +144,8 @@ VSP_API int vsp_nic_pcap(struct vsp_nic *inner, const char *path, struct vsp_nic
 /* A tap device, one fd a queue, non-blocking. Either it is made or attached to by name, in the
  * network namespace of the calling thread (CAP_NET_ADMIN, or an existing device that belongs
  * to the user), or its fds are handed in ready: IFF_TAP | IFF_NO_PI | IFF_VNET_HDR, and
- * IFF_MULTI_QUEUE if there are several. */
+ * IFF_MULTI_QUEUE if there are several. With a limit for what is under way (TUNSETSNDBUF, before the
+ * fds are handed in) frames go one by one and wait for room; without one, in batches. */
 struct vsp_nic_tap_config {
 	size_t size; /* sizeof this struct */
 	const char *name; /* "": the kernel names it */
