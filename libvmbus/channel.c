@@ -6,7 +6,16 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "ring-access.h"
 #include "server.h"
+
+/* Of what is found in the ring at a time, the part after which a sleeping guest is woken, and
+ * how many packets that has to be. Waking up takes a processor as long as ten or twenty reads
+ * of memory take the device: with a third done it comes back about when the rest is, and each
+ * works while the other one does. Much sooner it would find little and have to be woken again;
+ * a few packets are done before it has woken up. */
+#define PROGRESS_PARTS 3u
+#define PROGRESS_PACKETS 4u
 
 const struct channel_state_row vmbus_channel_states[CHANNEL_STATES] = {
 	[CHANNEL_RELEASED] = {"released", "the guest does not hold it: no id, not offered",
@@ -60,6 +69,7 @@ void vmbus_channel_start(struct vmbus_channel *ch)
 	ch->halt_told = false;
 	ch->modify_due = false;
 	ch->modify_waits = false;
+	memset(&ch->progress, 0, sizeof(ch->progress));
 	memset(&ch->stats, 0, sizeof(ch->stats));
 	atomic_store(&ch->sub_wanted, 0);
 	atomic_store(&ch->call, NULL);
@@ -155,8 +165,15 @@ static bool channel_halted(const struct vmbus_channel *ch)
 	return atomic_load_explicit(&ch->halted, memory_order_relaxed) != 0;
 }
 
-/* One commit and at most one signal for all packets of this call. A ring that was
- * found corrupt is not committed; what was answered before is still shown. */
+static void progress_mark(struct vmbus_channel *ch)
+{
+	ch->progress.packets = ch->rx.packets;
+	ch->progress.bytes = ch->rx.bytes;
+}
+
+/* One commit for all packets of this call, and at most one signal, if the device makes no
+ * progress known. A ring that was found corrupt is not committed; what was answered before is
+ * still shown. */
 static void channel_finish_batch(struct vmbus_channel *ch)
 {
 	bool due = !channel_halted(ch) && vmbus_rx_commit(&ch->rx);
@@ -164,7 +181,24 @@ static void channel_finish_batch(struct vmbus_channel *ch)
 	due |= vmbus_tx_signal_due(&ch->tx);
 	if (due)
 		channel_signal(ch);
+	progress_mark(ch);
 	channel_publish_stats(ch);
+}
+
+void vmbus_channel_progress(struct vmbus_channel *ch)
+{
+	const struct vmbus_rx *rx = &ch->rx;
+
+	if (ch->progress.fetches != rx->fetches) {
+		ch->progress.fetches = rx->fetches;
+		ch->progress.part = ring_distance(rx->mem.size, rx->out, rx->in) / PROGRESS_PARTS;
+	}
+	if (rx->packets - ch->progress.packets < PROGRESS_PACKETS ||
+	    rx->bytes - ch->progress.bytes < ch->progress.part)
+		return;
+	progress_mark(ch);
+	if (vmbus_tx_signal_due(&ch->tx))
+		channel_signal(ch);
 }
 
 static int channel_stop(struct vmbus_channel *ch)

@@ -86,6 +86,11 @@ struct vmbus_channel {
 	bool armed;    /* asleep, until the guest signals */
 	bool blocked;  /* a request has to end before more can be taken */
 	bool stopping; /* ops->stop() was called */
+	struct {
+		uint64_t packets, bytes; /* taken when a signal was last considered */
+		uint64_t fetches;	 /* of the ring's index, when we looked last */
+		uint32_t part;		 /* bytes after which one is to be considered again */
+	} progress;
 
 	/* -- between them -- */
 	atomic_bool stop, stopped, moved;

@@ -270,6 +270,7 @@ static int storage_service(void *device, struct vmbus_channel *channel, unsigned
 		ret = packet_take(sc);
 		if (ret)
 			return ret == -EAGAIN ? 0 : ret;
+		vmbus_channel_progress(channel);
 	}
 	return vmbus_rx_pending(vmbus_channel_rx(channel)) ? -EAGAIN : 0;
 }

@@ -169,6 +169,8 @@ static int device_service(void *opaque, struct vmbus_channel *channel, unsigned 
 		ret = vmbus_channel_send(channel, &packet, 0);
 		if (ret)
 			return ret == -EAGAIN ? -EBUSY : ret;
+		if (device->progress)
+			vmbus_channel_progress(channel);
 	}
 	return vmbus_rx_pending(vmbus_channel_rx(channel)) ? -EAGAIN : 0;
 }

@@ -61,6 +61,7 @@ struct mock_device {
 	int service_result;     /* 0: all packets are taken and echoed; -EAGAIN: once */
 	unsigned int in_flight; /* requests that the next service finishes */
 	bool revoke_in_closed;
+	bool progress; /* tells of each packet */
 	struct vmbus_channel *channel;
 	struct vmbus_gpadl *held; /* a reference, taken by the test */
 	bool let_go;              /* of @held, when asked */

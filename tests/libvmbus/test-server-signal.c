@@ -248,6 +248,87 @@ Test(signal, an_answer_is_shown_at_once_and_signalled_by_the_next_call)
 	finish();
 }
 
+/* -- Progress ------------------------------------------------------------------ */
+
+static struct {
+	unsigned int at[8], count; /* packets that were done when a signal came */
+	bool prompt;		   /* the guest takes what is there and sleeps again at once */
+} seen;
+
+static void signal_note(struct mock *mock)
+{
+	struct vmbus_packet packet;
+	uint64_t buf[16];
+
+	(void)mock;
+	cr_assert_lt(seen.count, 8);
+	seen.at[seen.count++] = device.packets;
+	if (!seen.prompt)
+		return;
+	while (vmbus_rx_next(&rx, buf, sizeof(buf), &packet) == 0)
+		;
+	(void)!vmbus_rx_commit(&rx);
+	cr_assert_not(vmbus_rx_arm(&rx));
+}
+
+Test(progress, wakes_the_guest_while_there_is_more_to_do)
+{
+	static const struct {
+		unsigned int packets;
+		bool progress, awake, prompt;
+		unsigned int at[4], count;
+	} rows[] = {
+		{1, true, false, false, {1}, 1},
+		{4, true, false, false, {4}, 1},
+		{5, true, false, false, {4}, 1},
+		{5, true, false, true, {4, 5}, 2},
+		{13, true, false, false, {4}, 1},
+		{30, true, false, false, {10}, 1},
+		{30, true, false, true, {10, 20, 30}, 3},
+		{30, true, true, false, {0}, 0},
+		{30, false, false, true, {30}, 1},
+		{64, true, false, false, {21}, 1},
+		{64, true, false, true, {21, 42, 63, 64}, 4},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		mock_config(&m);
+		start();
+		device.progress = rows[i].progress;
+		down_control->interrupt_mask = rows[i].awake;
+		memset(&seen, 0, sizeof(seen));
+		seen.prompt = rows[i].prompt;
+		m.on_signal = signal_note;
+		packets_send(rows[i].packets);
+		cr_expect_eq(vmbus_channel_service(channel, 64), 0);
+		cr_expect_eq(seen.count, rows[i].count, "row %zu: %u", i, seen.count);
+		for (unsigned int k = 0; k < rows[i].count; k++)
+			cr_expect_eq(seen.at[k], rows[i].at[k], "row %zu: %u", i, seen.at[k]);
+		m.on_signal = NULL;
+		finish();
+	}
+}
+
+/* Each batch is measured by itself, and packets left over by the budget belong to one. */
+Test(progress, goes_on_with_the_next_call)
+{
+	start();
+	device.progress = true;
+	memset(&seen, 0, sizeof(seen));
+	seen.prompt = true;
+	m.on_signal = signal_note;
+	packets_send(12);
+	cr_expect_eq(vmbus_channel_service(channel, 6), 1);
+	cr_expect_eq(vmbus_channel_service(channel, 6), 0);
+	packets_send(3);
+	cr_expect_eq(vmbus_channel_service(channel, 64), 0);
+	cr_expect_eq(seen.count, 5);
+	for (unsigned int k = 0; k < 5; k++)
+		cr_expect_eq(seen.at[k], ((unsigned int[]){4, 6, 10, 12, 15})[k], "%u", seen.at[k]);
+	m.on_signal = NULL;
+	finish();
+}
+
 /* -- Again -------------------------------------------------------------------- */
 
 static void called(struct vmbus_channel_call *call)

@@ -45,6 +45,34 @@ Test(srb, two_requests_with_one_id_are_both_answered)
 	teardown();
 }
 
+static unsigned int signalled_after; /* reads */
+
+static void signal_note(struct mock *mock)
+{
+	(void)mock;
+	signalled_after = disk.ops[VSP_BLOCK_READ];
+}
+
+/* It wakes up while the disk reads on. */
+Test(srb, a_guest_that_sleeps_is_signalled_before_the_end_of_a_long_batch)
+{
+	struct srb srb = srb_rw(false, 0, 1);
+
+	setup(0);
+	cr_assert_not(vmbus_rx_arm(&line->rx));
+	h.mock.signals = 0;
+	h.mock.on_signal = signal_note;
+	for (uint64_t i = 1; i <= 30; i++)
+		cr_assert_eq(srb_put(&h, line, i, &srb), 0);
+	harness_run(&h);
+	h.mock.on_signal = NULL;
+	cr_expect_eq(h.mock.signals, 1, "%u", h.mock.signals);
+	cr_expect_eq(signalled_after, 10, "%u", signalled_after);
+	for (uint64_t i = 1; i <= 30; i++)
+		cr_expect_eq(answer_expect(line, i).p.u.srb.srb_status, 1);
+	teardown();
+}
+
 /* Puts until nothing more is taken; returns how many were put. */
 static uint64_t flood(void)
 {
