@@ -434,7 +434,11 @@ int vsp_net_receive(struct net_channel *ch)
 	ch->rx.ring_full = false;
 	if (!ch->queue)
 		return 0;
+	/* it was given slots; whether others were faster shows now, and then it asks again */
+	if (!(atomic_load(&ch->net->starving) & 1ull << ch->index))
+		ch->rx.starved = false;
 	frames_read(ch);
+	starving_feed(ch); /* asked by them before it was clear that there is nothing to fill */
 	dispatched_kick(ch);
 	ret = vsp_net_receive_deliver(ch);
 	if (ret)
