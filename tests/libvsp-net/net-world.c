@@ -7,19 +7,13 @@
 #include <criterion/criterion.h>
 
 #include "net-world.h"
+#include "netvsc.h"
 
 static const uint8_t world_mac[6] = {0x00, 0x15, 0x5d, 0x01, 0x02, 0x03};
 
 static uint32_t or_else(uint32_t value, uint32_t otherwise)
 {
 	return value ? value : otherwise;
-}
-
-uint64_t world_sum(uint64_t sum, const uint8_t *bytes, uint32_t len)
-{
-	for (uint32_t i = 0; i < len; i++)
-		sum = (sum ^ bytes[i]) * 0x100000001b3ull;
-	return sum;
 }
 
 void world_frame(uint8_t *f, uint32_t len, uint32_t number)
@@ -298,11 +292,39 @@ void world_signal(struct world *w, uint32_t channel)
 	vmbus_guest_signal(w->channels[channel]);
 }
 
+static void buffers_share(struct world *w, struct vsp_netvsc_config *config)
+{
+	uint32_t before = w->gpadls_created;
+
+	config->receive_len = or_else(w->options.receive_pages, 256) << 12;
+	config->send_len = or_else(w->options.send_pages, 32) << 12;
+	cr_assert_eq(vmbus_guest_gpadl_create(w->channels[0], w->receive_pfns, 0, config->receive_len,
+					      &config->receive_gpadl), 0);
+	cr_assert_eq(vmbus_guest_gpadl_create(w->channels[0], w->send_pfns, 0, config->send_len,
+					      &config->send_gpadl), 0);
+	world_settle(w);
+	cr_assert_geq(w->gpadls_created, before + 2);
+}
+
+static void buffers_take(struct world *w)
+{
+	cr_assert_eq(vmbus_guest_gpadl_teardown(w->channels[0], w->vsc[0].config.receive_gpadl), 0);
+	cr_assert_eq(vmbus_guest_gpadl_teardown(w->channels[0], w->vsc[0].config.send_gpadl), 0);
+	world_settle(w);
+}
+
+static void ready_wait(struct world *w)
+{
+	world_signal(w, 0);
+	world_settle(w);
+	cr_assert_eq(w->vsc[0].state, VSP_NETVSC_READY, "stuck at step %d", (int)w->vsc[0].state);
+	cr_assert_eq(w->vsc[0].bad_packets, 0);
+}
+
 void world_up(struct world *w)
 {
 	struct vsp_netvsc_config config = VSP_NETVSC_CONFIG_INIT;
 	uint32_t pages = or_else(w->options.ring_pages, 9);
-	uint32_t before = w->gpadls_created;
 
 	cr_assert_eq(vmbus_inproc_open(w->bus, w->channels[0], pages, pages, 0), 0);
 	bus_ok(w);
@@ -312,37 +334,56 @@ void world_up(struct world *w)
 	config.filter |= VSP_FILTER_MULTICAST;
 	config.receive = w->receive;
 	config.send = w->send;
-	config.receive_len = or_else(w->options.receive_pages, 256) << 12;
-	config.send_len = or_else(w->options.send_pages, 32) << 12;
-	cr_assert_eq(vmbus_guest_gpadl_create(w->channels[0], w->receive_pfns, 0, config.receive_len,
-					      &config.receive_gpadl), 0);
-	cr_assert_eq(vmbus_guest_gpadl_create(w->channels[0], w->send_pfns, 0, config.send_len,
-					      &config.send_gpadl), 0);
-	world_settle(w);
-	cr_assert_geq(w->gpadls_created, before + 2);
+	buffers_share(w, &config);
 	w->channels[0]->user = &w->vsc[0];
 	cr_assert_eq(vsp_netvsc_init(&w->vsc[0], &config, w->channels[0]), 0);
 	w->vsc[0].user = w;
 	w->open_channels = 1;
+	ready_wait(w);
+}
+
+void world_channel_up(struct world *w, uint32_t index)
+{
+	uint32_t pages = or_else(w->options.ring_pages, 9);
+
+	cr_assert_eq(vmbus_inproc_open(w->bus, w->channels[index], pages, pages, 0), 0);
+	bus_ok(w);
+	vsp_netvsc_init_sub(&w->vsc[index], &w->vsc[0], w->channels[index]);
+	w->channels[index]->user = &w->vsc[index];
+}
+
+void world_channel_down(struct world *w, uint32_t index)
+{
+	w->channels[index]->user = NULL;
+	cr_assert_eq(vmbus_inproc_close(w->bus, w->channels[index]), 0);
+	bus_ok(w);
+}
+
+void world_channels_up(struct world *w, uint32_t count)
+{
+	cr_assert_eq(vsp_netvsc_ask_channels(&w->vsc[0], count), 0);
 	world_signal(w, 0);
 	world_settle(w);
-	cr_assert_eq(w->vsc[0].state, VSP_NETVSC_READY, "stuck at step %d", (int)w->vsc[0].state);
-	cr_assert_eq(w->vsc[0].bad_packets, 0);
+	cr_assert_eq(w->granted, count);
+	for (uint32_t i = 1; i <= count; i++) {
+		cr_assert_not_null(w->channels[i]);
+		cr_expect_eq(w->vsc[0].tables, 0, "not before all are open");
+		world_channel_up(w, i);
+	}
+	world_settle(w);
+	cr_assert_eq(w->vsc[0].tables, 1);
+	for (uint32_t i = 0; i < 16; i++)
+		cr_expect_eq(w->vsc[0].send_table[i], i % (count + 1));
 }
 
 static void channels_close(struct world *w)
 {
-	for (uint32_t i = WORLD_CHANNELS; i-- > 1;) {
-		if (!w->channels[i] || !w->channels[i]->user)
-			continue;
-		w->channels[i]->user = NULL;
-		cr_assert_eq(vmbus_inproc_close(w->bus, w->channels[i]), 0);
-	}
+	for (uint32_t i = WORLD_CHANNELS; i-- > 1;)
+		if (w->channels[i] && w->channels[i]->user)
+			world_channel_down(w, i);
 	w->channels[0]->user = NULL;
 	cr_assert_eq(vmbus_inproc_close(w->bus, w->channels[0]), 0);
-	cr_assert_eq(vmbus_guest_gpadl_teardown(w->channels[0], w->vsc[0].config.receive_gpadl), 0);
-	cr_assert_eq(vmbus_guest_gpadl_teardown(w->channels[0], w->vsc[0].config.send_gpadl), 0);
-	world_settle(w);
+	buffers_take(w);
 	for (uint32_t i = 1; i < WORLD_CHANNELS; i++) {
 		if (w->channels[i] && w->channels[i]->state == VMBUS_GUEST_CHANNEL_RESCINDED)
 			cr_assert_eq(vmbus_inproc_release_channel(w->bus, w->channels[i]), 0);
@@ -359,6 +400,29 @@ void world_down(struct world *w)
 	world_signal(w, 0);
 	world_settle(w);
 	channels_close(w);
+}
+
+/* From the receive buffer on; no driver does that without closing its channel. */
+static void setup_again(struct vsp_netvsc *n)
+{
+	const struct vsp_nvsp_message buffer = {
+		.type = VSP_NVSP_RECV_BUF, .u.buffer = {n->config.receive_gpadl, 0xcafe, 0}};
+
+	n->state = VSP_NETVSC_RECEIVE;
+	cr_assert_eq(vsp_netvsc_put(n, &buffer, NETVSC_ID_SETUP, true), 0);
+}
+
+void world_buffers_renew(struct world *w)
+{
+	cr_assert_eq(vsp_netvsc_halt(&w->vsc[0]), 0);
+	world_signal(w, 0);
+	world_settle(w);
+	buffers_take(w);
+	buffers_share(w, &w->vsc[0].config);
+	setup_again(&w->vsc[0]);
+	ready_wait(w);
+	for (uint32_t i = 1; i < WORLD_CHANNELS; i++)
+		w->vsc[i].config = w->vsc[0].config;
 }
 
 void world_crash(struct world *w)

@@ -9,7 +9,9 @@
 #include <vsp/net.h>
 #include <vsp/netvsc.h>
 
-#define WORLD_CHANNELS 4u
+#include "world-sum.h"
+
+#define WORLD_CHANNELS 8u
 #define WORLD_LOG 4096u
 #define WORLD_RECEIVE_MAX 2100u /* pages */
 
@@ -66,6 +68,15 @@ void world_down(struct world *w);
 void world_crash(struct world *w);
 void world_end(struct world *w);
 
+/* Asks for so many sub-channels and opens them. One of them alone. */
+void world_channels_up(struct world *w, uint32_t count);
+void world_channel_up(struct world *w, uint32_t index);
+void world_channel_down(struct world *w, uint32_t index);
+
+/* Takes the buffers back and hands them over anew, the channels stay open. Only after it the
+ * guest writes into them again. */
+void world_buffers_renew(struct world *w);
+
 /* Lets everything happen that can. */
 void world_settle(struct world *w);
 
@@ -84,6 +95,4 @@ uint32_t world_request(struct world *w, uint32_t type, uint32_t oid, const void 
 
 /* Builds an Ethernet + IPv4 + UDP frame of @len bytes, its content by @number. */
 void world_frame(uint8_t *frame, uint32_t len, uint32_t number);
-uint64_t world_sum(uint64_t sum, const uint8_t *bytes, uint32_t len);
-
 #endif

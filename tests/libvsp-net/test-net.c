@@ -556,25 +556,6 @@ Test(net, counters_tell_whom_frames_were_for)
 	world_end(w);
 }
 
-static void channels_open(struct world *w, uint32_t count)
-{
-	cr_assert_eq(vsp_netvsc_ask_channels(&w->vsc[0], count), 0);
-	world_signal(w, 0);
-	world_settle(w);
-	cr_assert_eq(w->granted, count);
-	for (uint32_t i = 1; i <= count; i++) {
-		cr_assert_not_null(w->channels[i]);
-		cr_expect_eq(w->vsc[0].tables, 0, "not before all are open");
-		cr_assert_eq(vmbus_inproc_open(w->bus, w->channels[i], 9, 9, 0), 0);
-		vsp_netvsc_init_sub(&w->vsc[i], &w->vsc[0], w->channels[i]);
-		w->channels[i]->user = &w->vsc[i];
-	}
-	world_settle(w);
-	cr_assert_eq(w->vsc[0].tables, 1);
-	for (uint32_t i = 0; i < 16; i++)
-		cr_expect_eq(w->vsc[0].send_table[i], i % (count + 1));
-}
-
 Test(net, sub_channels_carry_frames_and_rss_chooses_among_them)
 {
 	struct world *w = world_new(&(struct world_options){.seed = 15, .queues = 4});
@@ -583,7 +564,7 @@ Test(net, sub_channels_carry_frames_and_rss_chooses_among_them)
 
 	world_up(w);
 	cr_expect_eq(w->vsc[0].max_queues, 4);
-	channels_open(w, 3);
+	world_channels_up(w, 3);
 	for (uint32_t i = 0; i < 4; i++) {
 		world_frame(frame, sizeof(frame), i);
 		cr_assert_eq(section_send(w, i, 1 + i, frame, sizeof(frame), i), 0);
@@ -617,7 +598,7 @@ Test(net, sub_channels_carry_frames_and_rss_chooses_among_them)
 	cr_expect_eq(seen, 15, "all channels are used");
 	world_down(w);
 	world_up(w);
-	channels_open(w, 2);
+	world_channels_up(w, 2);
 	world_crash(w);
 	world_end(w);
 }
@@ -666,7 +647,7 @@ Test(net, channels_that_share_few_slots_all_get_on)
 	uint8_t frame[300];
 
 	world_up(w);
-	channels_open(w, 3);
+	world_channels_up(w, 3);
 	w->deaf = true;
 	for (uint32_t i = 0; i < 400; i++) {
 		world_frame(frame, sizeof(frame), i);

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Frames of random sizes and offloads, both ways at once, in random interleavings, while the
- * guest closes its channel politely or not and opens it again. Everything that arrives is what
- * was sent, in order and once; what does not arrive is in the counters or was in flight at a
- * crash; no slot is lost. VSP_NET_SOAK: how many frames each way. */
+/* Frames of random sizes and offloads, both ways at once, over one channel or several, in random
+ * interleavings. Meanwhile the guest changes RSS table, offloads and filter, closes and opens one
+ * channel or all, politely or not, with another MTU, takes its buffers back and sets them up
+ * anew, or lies idle with all its memory; and the link goes up and down.
+ *
+ * Everything that arrives is what was sent, and once; in order, as long as the table of
+ * channels is the same. Everything else is in the counters, or was in flight on what was
+ * closed rudely. No slot is lost. VSP_NET_SOAK: how many frames each way. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,288 +14,256 @@
 
 #include "net-priv.h"
 #include "net-world.h"
+#include "soak-frame.h"
 
-#define FRAMES 60000u    /* by default */
-#define EXPECTED 4096u   /* under way at a time */
+#define FRAMES 80000u     /* by default */
+#define UNDER_WAY 128u    /* of a flow */
+#define UNTAKEN 1024u     /* of a channel of the guest's */
 #define SECTIONS 17u
-#define DIRECTS 3u       /* sends from 20 pages and a section each */
+#define DIRECTS 3u        /* sends from 20 pages and a section each */
+#define PLACES (SECTIONS + DIRECTS)
 #define DIRECT_PAGES 20u
 #define UNANSWERED 0xffffu
+#define ALL 0xffffffffu   /* channels */
 
-struct expected { /* a frame under way */
-	uint64_t sum;  /* to the guest: with whole checksums */
-	uint64_t seed; /* to the guest: as it was put in, for a frame that may be coalesced */
-	uint32_t len;
-	struct vsp_vnet_header header; /* to the nic */
-	bool tagged;                   /* to the guest */
+enum asked { NOTHING, TABLE, NO_RSS, OFFLOADS, FILTER, COUNTER, ASKED };
+
+struct flow { /* to the guest; numbers of its frames */
+	struct soak_expected frames[UNDER_WAY];
+	uint64_t put, first, highest; /* first: that may still come */
+	uint64_t stable;              /* since the table is this */
+	uint64_t excused;             /* up to here some may have been on what was closed rudely */
+	uint64_t last[WORLD_CHANNELS];
+	bool hashed;
+	uint32_t hash;
+	uint32_t touched; /* channels that its frames under way may be on */
 };
 
-struct fifo {
-	struct expected frames[EXPECTED];
-	uint64_t put, seen; /* frames since the start; seen: arrived or skipped */
-	uint64_t skipped;
+struct out { /* a channel and queue to the nic */
+	struct soak_expected frames[UNTAKEN];
+	uint64_t put, seen;
 };
 
 struct soak {
 	struct world *w;
-	struct fifo out, in;     /* guest to nic, nic to guest */
-	uint64_t received;       /* frames of the guest's log that were looked at */
-	uint64_t taken;
-	uint64_t lost_at_crash;  /* of the host's rx_frames: the guest never looked at them */
-	uint64_t in_flight_at_crash; /* frames, at most, that were in packets without an answer */
-	uint32_t sends[SECTIONS + DIRECTS]; /* frames in what is under way there */
-	uint32_t crashes, downs;
+	uint64_t random;
+	uint32_t channels, open; /* open: as bits */
+	struct flow in[WORLD_CHANNELS * SOAK_FLOWS];
+	struct out out[WORLD_CHANNELS];
+	struct place {
+		uint32_t frames, channel; /* frames: 0: nothing is under way */
+	} places[PLACES];
+	enum asked asked;
+	uint32_t answered;
+	bool changing, rss, filtered, link;
+	uint32_t table[VSP_RSS_ENTRIES], next[VSP_RSS_ENTRIES];
+	/* since the start */
+	uint64_t put, received, sent, taken, moved, lost_in, lost_out, counted;
+	uint64_t refused; /* packets, when the buffers had gone */
+	uint32_t tables, sub_closes, downs, crashes, renewals, links;
+	struct soak_frame frame;
 };
 
-static uint8_t frame[VSP_NIC_FRAME_MAX + 8], got[VSP_NIC_FRAME_MAX + 8];
+static uint8_t got[VSP_NIC_FRAME_MAX + 8];
 
-static uint32_t random_below(struct soak *s, uint32_t n)
+static uint32_t below(struct soak *s, uint32_t n)
 {
-	return vmbus_inproc_random(s->w->bus, n);
+	return soak_random(&s->random, n);
 }
 
-/* -- Frames --------------------------------------------------------------- */
-
-static void put16(uint8_t *p, uint32_t v)
+static bool all_open(const struct soak *s)
 {
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
+	return s->open == (1u << s->channels) - 1;
 }
 
-/* RFC 1071, a byte at a time: nothing of the code under test. */
-static uint32_t sum16(uint32_t sum, const uint8_t *p, uint32_t len)
+static uint32_t flows(const struct soak *s)
 {
-	for (uint32_t i = 0; i < len; i++)
-		sum += i & 1 ? p[i] : (uint32_t)p[i] << 8;
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
-	return sum;
+	return s->channels * SOAK_FLOWS;
 }
 
-struct kind {
-	bool v6, tcp, csum, tso, tagged;
-	uint32_t at, transport; /* of IP, of TCP or UDP, from the frame's first byte */
-};
+/* -- Which channel a flow comes on ----------------------------------------- */
 
-static void ip_make(struct kind *k, uint32_t len)
+/* -1: its hash is not known yet */
+static int channel_of(const struct soak *s, uint32_t flow)
 {
-	uint8_t *ip = frame + k->at;
-	uint32_t ip_len = len - k->at;
+	const struct flow *f = &s->in[flow];
+	uint32_t queue = flow / SOAK_FLOWS, to;
 
-	if (k->v6) {
-		memcpy(ip, "\x60\0\0\0", 4);
-		put16(ip + 4, ip_len - 40);
-		ip[6] = k->tcp ? 6 : 17;
-		ip[7] = 64;
-		return;
-	}
-	memcpy(ip, "\x45\0\0\0\0\0\x40\0\x40\0\0\0", 12);
-	put16(ip + 2, ip_len);
-	ip[9] = k->tcp ? 6 : 17;
-	put16(ip + 10, ~sum16(0, ip, 20));
+	if (!s->rss)
+		return (int)queue;
+	if (!f->hashed)
+		return -1;
+	to = s->table[f->hash % VSP_RSS_ENTRIES];
+	return (int)(s->open & 1u << to ? to : queue);
 }
 
-/* The sum over the pseudo header, which a sender that leaves the checksum undone puts in. */
-static uint32_t seed_of(const struct kind *k, uint32_t len)
+static void touch(struct soak *s)
 {
-	const uint8_t *ip = frame + k->at;
-	uint32_t sum = (k->tcp ? 6u : 17u) + len - k->transport;
+	for (uint32_t i = 0; i < flows(s); i++) {
+		int channel = channel_of(s, i);
 
-	return k->v6 ? sum16(sum, ip + 8, 32) : sum16(sum, ip + 12, 8);
-}
-
-static uint8_t *csum_of(const struct kind *k)
-{
-	return frame + k->transport + (k->tcp ? 16 : 6);
-}
-
-/* A frame of @len bytes with @number in it, the tag included. */
-static void frame_make(struct soak *s, struct kind *k, uint32_t len, uint64_t number)
-{
-	uint32_t header;
-
-	k->at = k->tagged ? 18 : 14;
-	k->transport = k->at + (k->v6 ? 40 : 20);
-	header = k->transport + (k->tcp ? 20 : 8);
-	memcpy(frame, "\x00\x15\x5d\x01\x02\x03\x02\x00\x00\x00\x00\x01", 12);
-	if (k->tagged)
-		memcpy(frame + 12, "\x81\x00\x60\x2a", 4);
-	put16(frame + k->at - 2, k->v6 ? 0x86dd : 0x0800);
-	for (uint32_t i = k->at; i < len; i += 4)
-		memset(frame + i, (int)(number + i), 4);
-	for (uint32_t i = random_below(s, 8); i; i--)
-		frame[header + random_below(s, len - header)] ^= (uint8_t)random_below(s, 256);
-	memcpy(frame + len - sizeof(number), &number, sizeof(number));
-	ip_make(k, len);
-	if (k->tcp)
-		memcpy(frame + k->transport + 12, "\x50\x10", 2);
-	else
-		put16(frame + k->transport + 4, len - k->transport);
-	if (k->csum || k->tso)
-		put16(csum_of(k), seed_of(k, len));
-}
-
-static struct vsp_vnet_header header_of(const struct kind *k)
-{
-	struct vsp_vnet_header h = {.flags = 0};
-
-	if (!k->csum && !k->tso)
-		return h;
-	h.flags = VSP_VNET_NEEDS_CSUM;
-	h.csum_start = (uint16_t)k->transport;
-	h.csum_offset = k->tcp ? 16 : 6;
-	if (k->tso) {
-		h.gso_type = k->v6 ? VSP_VNET_GSO_TCPV6 : VSP_VNET_GSO_TCPV4;
-		h.gso_size = 1400;
-		h.header_len = (uint16_t)(k->transport + 20);
-	}
-	return h;
-}
-
-static struct kind kind_choose(struct soak *s, bool tso)
-{
-	struct kind k = {.v6 = random_below(s, 2), .tcp = random_below(s, 2) || tso,
-			 .csum = random_below(s, 2), .tagged = random_below(s, 4) == 0, .tso = tso};
-
-	return k;
-}
-
-/* Small ones mostly, as long as the MTU sometimes; segments up to all that IP can say. */
-static uint32_t length_choose(struct soak *s, const struct kind *k)
-{
-	uint32_t most = s->w->vsc[0].config.mtu + (k->tagged ? 18u : 14u);
-
-	if (k->tso)
-		return 2000 + random_below(s, random_below(s, 8) ? 8000 : 63000);
-	switch (random_below(s, 4)) {
-	case 0:
-		return most;
-	case 1:
-		return 100 + random_below(s, most - 100);
-	default:
-		return 90 + random_below(s, 300);
+		s->in[i].touched |= channel < 0 ? ~0u : 1u << channel;
 	}
 }
 
-/* -- What has to arrive --------------------------------------------------- */
-
-static void expect(struct fifo *f, const struct expected *e)
+/* Between these two frames may overtake each other. */
+static void change_begin(struct soak *s)
 {
-	cr_assert_lt(f->put - f->seen, EXPECTED);
-	f->frames[f->put++ % EXPECTED] = *e;
+	touch(s);
+	s->changing = true;
 }
 
-/* The next one with this sum; those before it are lost. */
-static const struct expected *arrived(struct fifo *f, uint64_t sum, uint32_t len, const char *where)
+static void change_end(struct soak *s)
 {
-	for (; f->seen < f->put; f->skipped++) {
-		const struct expected *e = &f->frames[f->seen++ % EXPECTED];
+	touch(s);
+	s->changing = false;
+	for (uint32_t i = 0; i < flows(s); i++)
+		s->in[i].stable = s->in[i].put;
+}
 
-		if ((e->sum == sum || e->seed == sum) && e->len == len)
-			return e;
+/* -- What has arrived ------------------------------------------------------ */
+
+static void order_check(struct soak *s, const struct world_frame *log, uint32_t flow, uint64_t number)
+{
+	struct flow *f = &s->in[flow];
+	bool stable = !s->changing && number >= f->stable;
+	uint64_t *last = &f->last[log->channel];
+
+	cr_assert(number >= *last, "flow %u: %lu came behind %lu on channel %u", flow, number, *last - 1,
+		  log->channel);
+	*last = number + 1;
+	if (number < f->highest) {
+		cr_assert(!stable, "flow %u: %lu came behind %lu", flow, number, f->highest - 1);
+		s->moved++;
+	} else {
+		f->highest = number + 1;
 	}
-	cr_assert_fail("a frame of %u bytes came to the %s that was not sent, or came before", len,
-		       where);
-	return NULL;
+	if (log->has_hash) {
+		cr_assert(!f->hashed || f->hash == log->hash);
+		f->hashed = true;
+		f->hash = log->hash;
+	}
+	cr_assert(!stable || (int)log->channel == channel_of(s, flow), "flow %u came on channel %u", flow,
+		  log->channel);
 }
 
+static void guest_arrived(struct soak *s, const struct world_frame *log)
+{
+	struct soak_expected *e;
+	struct flow *f;
+	uint64_t number;
+	uint32_t flow;
+
+	cr_assert(soak_frame_read(log->bytes, log->len, &flow, &number) && flow < flows(s));
+	f = &s->in[flow];
+	e = &f->frames[number % UNDER_WAY];
+	cr_assert(number >= f->first && number < f->put && !e->seen,
+		  "flow %u: frame %lu was not sent, or came before", flow, number);
+	cr_assert_eq(log->len, e->len);
+	cr_assert_eq(log->sum, log->coalesced ? e->seed : e->sum, "flow %u: frame %lu changed", flow, number);
+	cr_assert_eq(log->has_vlan, e->tagged);
+	cr_assert(!log->has_vlan || log->vlan == SOAK_VLAN);
+	order_check(s, log, flow, number);
+	e->seen = true;
+	while (f->first < f->put && f->frames[f->first % UNDER_WAY].seen)
+		f->first++;
+}
+
+/* Answers count when the frames before them were looked at. */
 static void guest_check(struct soak *s)
 {
-	cr_assert_leq(s->w->received - s->received, WORLD_LOG);
-	for (; s->received < s->w->received; s->received++) {
-		const struct world_frame *f = &s->w->frames[s->received % WORLD_LOG];
-		const struct expected *e = arrived(&s->in, f->sum, f->len, "guest");
-
-		cr_assert_eq(f->sum, f->coalesced ? e->seed : e->sum);
-		cr_assert_eq(f->has_vlan, e->tagged);
-		cr_assert(!f->has_vlan || f->vlan == (0x2au << 4 | 3));
+	cr_assert_leq(s->w->received - (uint32_t)s->received, WORLD_LOG);
+	for (; (uint32_t)s->received != s->w->received; s->received++)
+		guest_arrived(s, &s->w->frames[s->received % WORLD_LOG]);
+	if (!s->asked || s->w->answered == s->answered)
+		return;
+	cr_assert_eq(s->w->answer_status, VSP_RNDIS_SUCCESS);
+	if (s->asked == TABLE || s->asked == NO_RSS) {
+		s->rss = s->asked == TABLE;
+		memcpy(s->table, s->next, sizeof(s->table));
+		s->tables++;
+		change_end(s);
 	}
+	s->asked = NOTHING;
 }
 
 static void nic_check(struct soak *s)
 {
 	struct vsp_vnet_header h;
 
-	for (uint32_t n; (n = world_take(s->w, 0, got, sizeof(got), &h)) > 0; s->taken++) {
-		const struct expected *e = arrived(&s->out, world_sum(0, got, n), n, "nic");
+	for (uint32_t c = 0; c < s->channels; c++) {
+		struct out *o = &s->out[c];
 
-		cr_assert_eq(memcmp(&h, &e->header, sizeof(h)), 0);
+		for (uint32_t n; (n = world_take(s->w, c, got, sizeof(got), &h)) > 0; s->taken++) {
+			const struct soak_expected *e = &o->frames[o->seen++ % UNTAKEN];
+
+			cr_assert_leq(o->seen, o->put, "channel %u: what was not sent", c);
+			cr_assert_eq(n, e->len, "channel %u: frame %lu is another", c, o->seen - 1);
+			cr_assert_eq(world_sum(0, got, n), e->sum, "channel %u: frame %lu changed", c, o->seen - 1);
+			cr_assert_eq(memcmp(&h, &e->header, sizeof(h)), 0);
+		}
 	}
 }
 
-/* -- To the guest --------------------------------------------------------- */
+/* -- Sending --------------------------------------------------------------- */
 
 static void frame_put(struct soak *s)
 {
-	struct kind k = kind_choose(s, random_below(s, 16) == 0);
-	uint32_t len = length_choose(s, &k), cut = k.tagged ? 4 : 0;
-	struct vsp_vnet_header h;
-	struct expected e = {.tagged = k.tagged, .len = len - cut};
+	uint32_t flow = below(s, flows(s));
+	struct flow *f = &s->in[flow];
 
-	frame_make(s, &k, len, s->in.put);
-	h = header_of(&k);
-	if (!world_put(s->w, 0, frame, len, &h))
+	if (f->put - f->first == UNDER_WAY || s->w->received - (uint32_t)s->received > WORLD_LOG / 2)
+		return;
+	soak_frame_make(&s->frame, &s->random, flow, f->put, below(s, 16) == 0, s->w->vsc[0].config.mtu,
+			UINT32_MAX);
+	if (!world_put(s->w, flow / SOAK_FLOWS, s->frame.bytes, s->frame.len, &s->frame.header))
 		return; /* it is full, or the guest wants no segments */
-	memmove(frame + cut, frame, 12);
-	e.seed = k.tso ? world_sum(0, frame + cut, len - cut) : 0;
-	if (h.flags)
-		put16(csum_of(&k), sum16(0, frame + k.transport, len - k.transport) ^ 0xffff);
-	if (h.flags && !k.tcp && !memcmp(csum_of(&k), "\0", 2))
-		put16(csum_of(&k), 0xffff); /* UDP: 0 would be "none" */
-	e.sum = world_sum(0, frame + cut, len - cut);
-	expect(&s->in, &e);
+	f->frames[f->put++ % UNDER_WAY] = soak_to_guest(&s->frame);
+	s->put++;
 }
 
-/* -- To the nic ----------------------------------------------------------- */
-
-/* The RNDIS message in front of the frame in frame[], which loses its tag to it. Returns
- * its length; the frame is at frame + *cut then. */
-static uint32_t message_make(struct soak *s, bool tso, uint32_t most, uint32_t *cut, uint32_t *len,
-			     uint8_t head[VSP_NETVSC_HEADER_MAX])
+/* A frame for channel @c: message and frame, at most @most bytes. */
+static uint32_t frame_make(struct soak *s, uint32_t c, bool tso, uint32_t most, uint8_t *head,
+			   const uint8_t **bytes, uint32_t *len)
 {
-	struct kind k = kind_choose(s, tso);
-	struct vsp_vnet_header h;
-	struct expected e;
-	uint32_t at;
+	struct out *o = &s->out[c];
+	uint32_t flow = c * SOAK_FLOWS + below(s, SOAK_FLOWS), n;
 
-	*len = length_choose(s, &k);
-	if (*len > most)
-		*len = most;
-	frame_make(s, &k, *len, s->out.put);
-	h = header_of(&k);
-	e = (struct expected){.sum = world_sum(0, frame, *len), .len = *len, .header = h};
-	*cut = k.tagged ? 4 : 0;
-	*len -= *cut;
-	memmove(frame + *cut, frame, 12);
-	if (h.flags)
-		h.csum_start = (uint16_t)(h.csum_start - *cut);
-	at = vsp_netvsc_header(frame + *cut, *len < 192 ? *len : 192, *len, &h,
-			       k.tagged ? 0x2a << 4 | 3 : -1, head);
-	cr_assert_gt(at, 0);
-	expect(&s->out, &e);
-	return at;
+	cr_assert_lt(o->put - o->seen, UNTAKEN);
+	soak_frame_make(&s->frame, &s->random, flow, o->put, tso, s->w->vsc[0].config.mtu, most);
+	n = soak_from_guest(&s->frame, &o->frames[o->put++ % UNTAKEN], head, bytes, len);
+	cr_assert_gt(n, 0);
+	s->sent++;
+	return n;
 }
 
 static bool is_free(struct soak *s, uint32_t place)
 {
-	if (s->sends[place] && s->w->sent_status[place] == UNANSWERED)
+	struct place *p = &s->places[place];
+
+	if (p->frames && s->w->sent_status[place] == UNANSWERED)
 		return false;
-	cr_assert(!s->sends[place] || s->w->sent_status[place] == VSP_NVSP_STATUS_SUCCESS);
-	s->sends[place] = 0;
+	cr_assert(!p->frames || s->w->sent_status[place] == VSP_NVSP_STATUS_SUCCESS);
+	p->frames = 0;
 	return true;
 }
 
-static void sent(struct soak *s, uint32_t place, uint32_t frames, int ret)
+static void packet_send(struct soak *s, uint32_t c, uint32_t place, uint32_t frames, uint32_t section,
+			uint32_t len, const struct vsp_netvsc_range *ranges, uint32_t count)
 {
-	cr_assert_eq(ret, 0);
-	s->sends[place] = frames;
+	s->places[place] = (struct place){frames, c};
+	s->w->sent_status[place] = UNANSWERED;
+	cr_assert_eq(vsp_netvsc_send(&s->w->vsc[c], section, len, ranges, count,
+				     (void *)(uintptr_t)place), 0);
+	world_signal(s->w, c);
 }
 
 /* Up to four frames in a row in a section, each but the last padded to 8 bytes. */
-static void section_send(struct soak *s, uint32_t place)
+static void section_send(struct soak *s, uint32_t c, uint32_t place)
 {
 	uint8_t *to = vsp_netvsc_section(&s->w->vsc[0], place + 1), head[VSP_NETVSC_HEADER_MAX];
-	uint32_t count = 1 + random_below(s, 4), at = 0, len, cut, n, last = 0;
+	uint32_t count = 1 + below(s, 4), at = 0, len, n, last = 0;
+	const uint8_t *bytes;
 
 	for (uint32_t i = 0; i < count; i++) {
 		if (i) { /* the length of the one before covers its padding */
@@ -302,142 +274,380 @@ static void section_send(struct soak *s, uint32_t place)
 			at = whole;
 		}
 		last = at;
-		n = message_make(s, false, 1400, &cut, &len, head);
+		n = frame_make(s, c, false, 1400, head, &bytes, &len);
 		memcpy(to + at, head, n);
-		memcpy(to + at + n, frame + cut, len);
+		memcpy(to + at + n, bytes, len);
 		at += n + len;
 	}
-	s->w->sent_status[place] = UNANSWERED;
-	sent(s, place, count,
-	     vsp_netvsc_send(&s->w->vsc[0], place + 1, at, NULL, 0, (void *)(uintptr_t)place));
+	packet_send(s, c, place, count, place + 1, at, NULL, 0);
 }
 
 /* One frame in pages, cut into ranges anywhere, its message in front or in a section. */
-static void pages_send(struct soak *s, uint32_t place)
+static void pages_send(struct soak *s, uint32_t c, uint32_t place)
 {
 	const uint32_t first = (place - SECTIONS) * DIRECT_PAGES;
 	struct vsp_netvsc_range ranges[4];
-	uint32_t at = random_below(s, 4096), total, len, cut, n, count = 0;
+	uint32_t at = below(s, 4096), total, len, n, count = 0;
 	uint8_t *to = s->w->pages + first * 4096 + at, head[VSP_NETVSC_HEADER_MAX];
 	uint32_t section = VSP_NVSP_NO_SECTION, section_len = 0;
+	const uint8_t *bytes;
 
-	n = message_make(s, random_below(s, 3) == 0, UINT32_MAX, &cut, &len, head);
-	if (random_below(s, 2)) {
+	n = frame_make(s, c, below(s, 3) == 0, UINT32_MAX, head, &bytes, &len);
+	if (below(s, 2)) {
 		section = place + 1;
 		section_len = n;
 		memcpy(vsp_netvsc_section(&s->w->vsc[0], section), head, n);
 		n = 0;
 	}
 	memcpy(to, head, n);
-	memcpy(to + n, frame + cut, len);
+	memcpy(to + n, bytes, len);
 	for (total = n + len; total; count++) {
-		uint32_t part = count == 3 ? total : 1 + random_below(s, total);
+		uint32_t part = count == 3 ? total : 1 + below(s, total);
 
-		ranges[count] = (struct vsp_netvsc_range){s->w->page_pfns + first + at / 4096,
-							  at % 4096, part};
+		ranges[count] = (struct vsp_netvsc_range){s->w->page_pfns + first + at / 4096, at % 4096, part};
 		at += part;
 		total -= part;
 	}
-	s->w->sent_status[place] = UNANSWERED;
-	sent(s, place, 1, vsp_netvsc_send(&s->w->vsc[0], section, section_len, ranges, count,
-					  (void *)(uintptr_t)place));
+	packet_send(s, c, place, 1, section, section_len, ranges, count);
 }
 
 static void guest_send(struct soak *s)
 {
-	uint32_t place = random_below(s, SECTIONS + DIRECTS);
+	uint32_t place = below(s, PLACES);
+	uint32_t c = vsp_netvsc_send_channel(&s->w->vsc[0], below(s, 16), s->channels);
 
-	if (!is_free(s, place) || s->out.put - s->out.seen > EXPECTED - 8 ||
-	    s->w->vsc[0].in_flight > 15)
+	if (!(s->open & 1u << c) || !is_free(s, place) || s->out[c].put - s->out[c].seen > UNTAKEN - 8 ||
+	    s->w->vsc[c].in_flight > 15)
 		return;
 	if (place < SECTIONS)
-		section_send(s, place);
+		section_send(s, c, place);
 	else
-		pages_send(s, place);
+		pages_send(s, c, place);
+}
+
+/* -- Coming to rest -------------------------------------------------------- */
+
+static void wake(struct soak *s)
+{
+	if (!s->w->deaf)
+		return;
+	s->w->deaf = false;
+	for (uint32_t c = 0; c < s->channels; c++)
+		if (s->open & 1u << c)
+			vmbus_inproc_kick(s->w->bus, s->w->channels[c]);
+}
+
+/* All that can arrive has. */
+static void settle(struct soak *s)
+{
+	wake(s);
+	for (uint32_t i = 0; i < 2; i++) { /* taking may make room, and let more come */
+		world_settle(s->w);
+		nic_check(s);
+		guest_check(s);
+	}
+}
+
+static void slots_check(struct soak *s)
+{
+	const struct vsp_net *net = s->w->net;
+	uint32_t free_slots = net->slots.free_count;
+
+	for (uint32_t c = 0; c < s->channels; c++)
+		if (net->channels[c])
+			free_slots += net->channels[c]->rx.cache_count + net->channels[c]->rx.window_count;
+	cr_assert_eq(free_slots, net->slots.count - net->slots.control, "slots are stuck: %u of %u free",
+		     free_slots, net->slots.count - net->slots.control);
+	cr_assert_eq(net->control_slots, (1u << net->slots.control) - 1, "a control slot is stuck");
+}
+
+/* Of the frames that were under way those that have not come are lost: the filter or the form
+ * refused them, which is counted, or they were on a channel that was closed rudely. */
+static void flows_settle(struct soak *s)
+{
+	struct vsp_net_stats stats;
+	uint64_t lost = 0, counted;
+
+	vsp_net_get_stats(s->w->net, &stats);
+	counted = stats.rx_filtered + stats.rx_dropped;
+	for (uint32_t i = 0; i < flows(s); i++) {
+		struct flow *f = &s->in[i];
+
+		if (!(s->open & 1u << i / SOAK_FLOWS))
+			continue; /* some may wait in the queue of a closed channel: later */
+		for (; f->first < f->put; f->first++)
+			lost += f->first >= f->excused && !f->frames[f->first % UNDER_WAY].seen;
+		f->touched = 0;
+	}
+	cr_assert_leq(lost, counted - s->counted, "%lu frames are gone, %lu counted", lost,
+		      counted - s->counted);
+	s->counted = all_open(s) ? counted : s->counted + lost;
+	touch(s);
+}
+
+/* Nothing is under way, and nothing was lost in peace: every slot is where it belongs, every
+ * send was answered, every frame is in one counter. */
+static void rest(struct soak *s)
+{
+	struct vsp_net_stats stats;
+
+	settle(s);
+	slots_check(s);
+	for (uint32_t i = 0; i < PLACES; i++)
+		cr_assert(is_free(s, i), "send %u was never answered", i);
+	for (uint32_t c = 0; c < s->channels; c++)
+		cr_assert_eq(s->out[c].put, s->out[c].seen, "channel %u: the last of %lu never came", c,
+			     s->out[c].put);
+	flows_settle(s);
+	vsp_net_get_stats(s->w->net, &stats);
+	cr_assert_eq(stats.rx_frames, s->received + s->lost_in, "lost in peace");
+	cr_assert_eq(stats.tx_frames, s->taken);
+	cr_assert_eq(stats.tx_errors, s->refused);
+	if (all_open(s))
+		cr_assert_eq(s->put, stats.rx_frames + stats.rx_filtered + stats.rx_dropped);
+}
+
+/* The channels of @closed, or their buffers, went with all that was in flight there. */
+static void losses_take(struct soak *s, uint32_t closed)
+{
+	struct vsp_net_stats stats;
+	uint64_t in_flight[WORLD_CHANNELS] = {0};
+
+	nic_check(s);
+	guest_check(s);
+	for (uint32_t i = 0; i < PLACES; i++) {
+		struct place *p = &s->places[i];
+
+		if (!(closed & 1u << p->channel))
+			continue;
+		in_flight[p->channel] += p->frames;
+		p->frames = 0;
+	}
+	for (uint32_t c = 0; c < s->channels; c++) {
+		struct out *o = &s->out[c];
+
+		if (!(closed & 1u << c))
+			continue;
+		cr_assert_leq(o->put - o->seen, in_flight[c], "channel %u: more lost than was in flight", c);
+		s->lost_out += o->put - o->seen;
+		o->seen = o->put;
+	}
+	for (uint32_t i = 0; i < flows(s); i++)
+		if (s->in[i].touched & closed)
+			s->in[i].excused = s->in[i].put;
+	vsp_net_get_stats(s->w->net, &stats);
+	cr_assert_geq(stats.rx_frames, s->received + s->lost_in);
+	s->lost_in = stats.rx_frames - s->received;
+	if (closed == ALL)
+		s->refused = stats.tx_errors;
+}
+
+/* -- What the guest asks for ------------------------------------------------- */
+
+static int table_ask(struct soak *s, bool on)
+{
+	for (uint32_t i = 0; i < VSP_RSS_ENTRIES; i++)
+		s->next[i] = below(s, s->channels);
+	return vsp_netvsc_set_rss(&s->w->vsc[0], s->next, on ? VSP_RSS_ENTRIES : 0);
+}
+
+static int offloads_ask(struct soak *s)
+{
+	const uint8_t rsc = (uint8_t)(1 + below(s, 2));
+	const struct vsp_ndis_offload_parameters p = {
+		.header = {VSP_NDIS_DEFAULT, 3, sizeof(p)},
+		.tcp_ipv4_checksum = (uint8_t)below(s, 5), .udp_ipv4_checksum = (uint8_t)below(s, 5),
+		.tcp_ipv6_checksum = (uint8_t)below(s, 5), .udp_ipv6_checksum = (uint8_t)below(s, 5),
+		.lso_v2_ipv4 = (uint8_t)below(s, 3), .lso_v2_ipv6 = (uint8_t)below(s, 3),
+		.rsc_ipv4 = rsc, .rsc_ipv6 = rsc};
+
+	return vsp_netvsc_request(&s->w->vsc[0], VSP_RNDIS_SET, 0xfc01020c, &p, sizeof(p));
+}
+
+/* Nothing is wanted for a while: until the next request. */
+static int filter_ask(struct soak *s)
+{
+	const uint32_t filter = s->filtered ? VSP_FILTER_PROMISCUOUS : 0;
+	int ret = vsp_netvsc_request(&s->w->vsc[0], VSP_RNDIS_SET, 0x0001010e, &filter, sizeof(filter));
+
+	s->filtered ^= ret == 0;
+	return ret;
+}
+
+static void request_send(struct soak *s)
+{
+	enum asked asked = s->filtered ? FILTER : TABLE + below(s, ASKED - TABLE);
+	int ret;
+
+	if (s->asked)
+		return;
+	if (asked == TABLE || asked == NO_RSS)
+		ret = table_ask(s, asked == TABLE);
+	else if (asked == OFFLOADS)
+		ret = offloads_ask(s);
+	else if (asked == FILTER)
+		ret = filter_ask(s);
+	else
+		ret = vsp_netvsc_request(&s->w->vsc[0], VSP_RNDIS_QUERY, 0x00020101, NULL, 0);
+	if (ret)
+		return; /* the ring is full */
+	s->asked = asked;
+	s->answered = s->w->answered;
+	if (asked == TABLE || asked == NO_RSS)
+		change_begin(s);
 	world_signal(s->w, 0);
 }
 
-/* -- Closing and opening -------------------------------------------------- */
-
-/* Nothing is under way: all arrived, and every slot is where it belongs. */
-static void settled_check(struct soak *s)
-{
-	const struct vsp_net *net = s->w->net;
-	const struct net_rx *rx;
-	uint32_t free_slots;
-
-	world_settle(s->w);
-	nic_check(s); /* may make room, and let more come */
-	world_settle(s->w);
-	nic_check(s);
-	guest_check(s);
-	rx = &net->channels[0]->rx;
-	free_slots = net->slots.free_count + rx->cache_count + rx->window_count;
-	cr_assert_eq(free_slots, net->slots.count - net->slots.control,
-		     "slots are stuck: %u of %u free",
-		     free_slots, net->slots.count - net->slots.control);
-	cr_assert_eq(net->control_slots, (1u << net->slots.control) - 1, "a control slot is stuck");
-	for (uint32_t i = 0; i < SECTIONS + DIRECTS; i++)
-		cr_assert(is_free(s, i), "send %u was never answered", i);
-}
-
-static uint64_t counted(struct soak *s, struct vsp_net_stats *stats)
-{
-	vsp_net_get_stats(s->w->net, stats);
-	return stats->rx_frames + stats->rx_filtered + stats->rx_dropped;
-}
+/* -- Closing and opening ----------------------------------------------------- */
 
 static void session_end(struct soak *s)
 {
-	struct vsp_net_stats stats;
-	uint32_t way = random_below(s, 3);
+	uint32_t way = below(s, 3);
 
-	if (way == 0) {
-		settled_check(s);
+	if (way == 0)
+		rest(s);
+	change_begin(s);
+	wake(s);
+	if (way < 2)
 		world_down(s->w);
-		s->downs++;
-	} else {
-		for (uint32_t i = 0; i < SECTIONS + DIRECTS; i++)
-			s->in_flight_at_crash += is_free(s, i) ? 0 : s->sends[i];
-		if (way == 1)
-			world_down(s->w);
-		else
-			world_crash(s->w);
-		s->crashes++;
-	}
-	memset(s->sends, 0, sizeof(s->sends));
-	nic_check(s);
-	guest_check(s);
-	(void)counted(s, &stats);
-	cr_assert(way || stats.rx_frames == s->received + s->lost_at_crash, "lost in peace");
-	s->lost_at_crash = stats.rx_frames - s->received;
+	else
+		world_crash(s->w);
+	if (way)
+		losses_take(s, ALL);
+	s->asked = NOTHING;
+	s->open = 0;
+	s->downs += way == 0;
+	s->crashes += way != 0;
 }
 
 static void session_begin(struct soak *s)
 {
-	s->w->options.mtu = random_below(s, 3) ? 1500 : 9000;
-	s->w->options.rsc = random_below(s, 3) != 0;
+	s->w->options.mtu = below(s, 3) ? 1500 : 9000;
+	s->w->options.rsc = below(s, 3) != 0;
 	world_up(s->w);
+	if (s->channels > 1)
+		world_channels_up(s->w, s->channels - 1);
+	guest_check(s);
+	s->open = (1u << s->channels) - 1;
+	s->rss = s->filtered = false;
+	change_end(s);
 }
+
+/* One alone: closed, or opened again. */
+static void sub_channel_change(struct soak *s)
+{
+	uint32_t c = 1 + below(s, s->channels - 1);
+	bool polite = below(s, 2);
+
+	if (s->asked)
+		return; /* one change at a time */
+	if (s->open & 1u << c && polite)
+		rest(s);
+	change_begin(s);
+	if (s->open & 1u << c) {
+		world_channel_down(s->w, c);
+		s->open &= ~(1u << c);
+		s->sub_closes++;
+		if (!polite) {
+			settle(s);
+			losses_take(s, 1u << c);
+			flows_settle(s);
+		}
+	} else {
+		world_channel_up(s->w, c);
+		s->open |= 1u << c;
+	}
+	guest_check(s);
+	change_end(s);
+}
+
+static void sub_channels_open(struct soak *s)
+{
+	change_begin(s);
+	for (uint32_t c = 1; c < s->channels; c++)
+		if (!(s->open & 1u << c))
+			world_channel_up(s->w, c);
+	s->open = (1u << s->channels) - 1;
+	guest_check(s);
+	change_end(s);
+}
+
+/* The guest takes its buffers back under way, and gives others. */
+static void buffers_renew(struct soak *s)
+{
+	if (s->asked)
+		return;
+	change_begin(s);
+	wake(s);
+	world_buffers_renew(s->w);
+	losses_take(s, ALL);
+	s->filtered = false;
+	change_end(s);
+	s->renewals++;
+}
+
+static void something_happens(struct soak *s)
+{
+	uint32_t what = below(s, 100);
+
+	if (what < 40) {
+		request_send(s);
+	} else if (what < 60 && s->channels > 1) {
+		sub_channel_change(s);
+	} else if (what < 75) { /* it holds all that it was given */
+		if (s->w->deaf)
+			wake(s);
+		else
+			s->w->deaf = true;
+	} else if (what < 85) {
+		s->link = !s->link;
+		vsp_nic_pair_set_link(s->w->peer, s->link);
+		s->links++;
+	} else if (what < 90) {
+		buffers_renew(s);
+	} else if (what < 95) {
+		rest(s);
+	} else {
+		session_end(s);
+		session_begin(s);
+	}
+}
+
+/* -- All of it -------------------------------------------------------------- */
 
 static void totals_check(struct soak *s)
 {
 	struct vsp_net_stats stats;
-	uint64_t all;
 
-	settled_check(s);
-	all = counted(s, &stats);
-	cr_expect_eq(s->in.put, all, "%lu put, %lu counted", s->in.put, all);
-	cr_expect_eq(stats.rx_frames, s->received + s->lost_at_crash);
-	cr_expect_eq(stats.tx_frames, s->taken);
-	cr_expect_eq(stats.tx_errors, 0);
-	cr_expect_eq(s->out.put - s->taken, s->out.skipped + (s->out.put - s->out.seen));
-	cr_expect_leq(s->out.put - s->taken, s->in_flight_at_crash);
-	cr_expect_eq(s->w->vsc[0].bad_packets, 0);
-	cr_log_info("%lu out, %lu in, %u polite ends, %u crashes; lost out %lu, in %lu, "
-		    "dropped %lu, filtered %lu; waits %lu %lu", s->taken, s->received, s->downs,
-		    s->crashes, s->out.put - s->taken, s->lost_at_crash, stats.rx_dropped,
-		    stats.rx_filtered, stats.tx_waits, stats.rx_waits);
+	sub_channels_open(s);
+	rest(s);
+	vsp_net_get_stats(s->w->net, &stats);
+	cr_expect_eq(s->put, s->received + s->lost_in + stats.rx_filtered + stats.rx_dropped);
+	cr_expect_eq(s->sent, s->taken + s->lost_out);
+	cr_expect_eq(s->w->vsc[0].link_up, s->link);
+	for (uint32_t c = 0; c < s->channels; c++)
+		cr_expect_eq(s->w->vsc[c].bad_packets, 0);
+	cr_log_info("%u channels: %lu out, %lu in; lost out %lu, in %lu, dropped %lu, filtered %lu; %lu "
+		    "overtook in %u changes; %u polite ends, %u crashes, %u sub-channels closed, %u "
+		    "renewals, %u links; waits %lu %lu", s->channels, s->taken, s->received, s->lost_out,
+		    s->lost_in, stats.rx_dropped, stats.rx_filtered, s->moved, s->tables, s->downs,
+		    s->crashes, s->sub_closes, s->renewals, s->links, stats.tx_waits, stats.rx_waits);
+}
+
+static void soak_step(struct soak *s, uint32_t *steps)
+{
+	frame_put(s);
+	guest_send(s);
+	if (below(s, 50) == 0) /* for a while the bus is slower, or faster */
+		*steps = 1 + below(s, 14);
+	for (uint32_t i = below(s, *steps); i; i--)
+		vmbus_inproc_step(s->w->bus);
+	guest_check(s);
+	if (below(s, 4) == 0) /* so that it is full at times */
+		nic_check(s);
+	cr_assert_null(vmbus_inproc_violation(s->w->bus), "%s", vmbus_inproc_violation(s->w->bus));
+	if (below(s, 60) == 0)
+		something_happens(s);
 }
 
 static void soak_run(uint64_t frames, const struct world_options *options)
@@ -447,26 +657,12 @@ static void soak_run(uint64_t frames, const struct world_options *options)
 
 	cr_assert_not_null(s);
 	s->w = world_new(options);
+	s->random = options->seed;
+	s->channels = options->queues;
+	s->link = true;
 	session_begin(s);
-	while (s->in.put < frames || s->out.put < frames) {
-		if (s->in.put - s->in.seen < EXPECTED - 8 &&
-		    s->w->received - s->received < WORLD_LOG / 2)
-			frame_put(s);
-		guest_send(s);
-		if (random_below(s, 50) == 0) /* for a while the bus is slower, or faster */
-			steps = 1 + random_below(s, 14);
-		for (uint32_t i = random_below(s, steps); i; i--)
-			vmbus_inproc_step(s->w->bus);
-		guest_check(s);
-		if (random_below(s, 4) == 0) /* so that it is full at times */
-			nic_check(s);
-		cr_assert_null(vmbus_inproc_violation(s->w->bus), "%s",
-			       vmbus_inproc_violation(s->w->bus));
-		if (random_below(s, 400) == 0) {
-			session_end(s);
-			session_begin(s);
-		}
-	}
+	while (s->put < frames || s->sent < frames)
+		soak_step(s, &steps);
 	totals_check(s);
 	world_down(s->w);
 	world_end(s->w);
@@ -475,12 +671,20 @@ static void soak_run(uint64_t frames, const struct world_options *options)
 
 Test(soak, everything_arrives_once_and_in_order_whatever_the_guest_does)
 {
+	static const struct world_options worlds[] = {
+		{.seed = 40, .queues = 1, .depth = 50, .receive_pages = 200},
+		/* few slots, a small ring */
+		{.seed = 41, .queues = 1, .depth = 200, .receive_pages = 24, .ring_pages = 3},
+		{.seed = 42, .queues = 2, .depth = 50, .receive_pages = 200},
+		{.seed = 43, .queues = 4, .depth = 50, .receive_pages = 200},
+		/* large slots */
+		{.seed = 44, .queues = 4, .depth = 50, .receive_pages = WORLD_RECEIVE_MAX},
+		{.seed = 45, .queues = 8, .depth = 20, .receive_pages = 60, .ring_pages = 3},
+	};
+	const uint32_t count = sizeof(worlds) / sizeof(worlds[0]);
 	const char *wanted = getenv("VSP_NET_SOAK");
 	uint64_t frames = wanted ? strtoull(wanted, NULL, 10) : FRAMES;
 
-	soak_run(frames / 2, &(struct world_options){.seed = 40, .depth = 50,
-						     .receive_pages = 200});
-	/* few slots, a small ring */
-	soak_run(frames / 2, &(struct world_options){.seed = 41, .depth = 200, .receive_pages = 24,
-						     .ring_pages = 3});
+	for (uint32_t i = 0; i < count; i++)
+		soak_run(frames / count, &worlds[i]);
 }
