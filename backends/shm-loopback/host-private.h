@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* The inside of the host: host.c (listening), peer.c (the life of one guest),
- * peer-bus.c (its messages, interrupts and doorbells). All of it in the loop's thread,
- * but for what is said to be called in any. */
+/* The inside of the host: host.c (listening), peer.c (the life of one guest), peer-hello.c
+ * and peer-request.c (what it asks), peer-bus.c (its interrupts and doorbells). All of it in
+ * the loop's thread, but for what is said to be called in any. */
 #ifndef SHM_HOST_PRIVATE_H
 #define SHM_HOST_PRIVATE_H
 
 #include <liburing.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <sys/queue.h>
 
 #include <vmbus/shm-loopback.h>
 #include <vmbus/synic.h>
 
 #include "protocol.h"
+
+#define container_of(pointer, type, member)                                              \
+	((type *)((char *)(pointer) - offsetof(type, member)))
 
 LIST_HEAD(shm_peer_list, vmbus_shm_peer);
 LIST_HEAD(shm_doorbell_list, shm_doorbell);
@@ -99,11 +103,19 @@ int vmbus_shm_peer_new(struct vmbus_shm_host *host, int fd);
 void vmbus_shm_peer_close(struct vmbus_shm_peer *peer, const char *reason);
 void vmbus_shm_peer_unref(struct vmbus_shm_peer *peer);
 
+/* peer-hello.c: makes the guest's memory, processors and server out of it. Returns NULL, or
+ * why the guest is turned away; the fds stay the caller's. */
+const char *vmbus_shm_hello_take(struct vmbus_shm_peer *peer, const struct shm_hello *hello,
+				 const int *fds, unsigned int fd_count);
+
+/* peer-request.c: watch->ready of a guest's socket. */
+void vmbus_shm_request_waits(struct vmbus_watch *watch, uint32_t events);
+
 /* peer-bus.c */
 extern const struct vmbus_server_ops vmbus_shm_server_ops;
 /* Returns 0; -EINVAL (no eventfd); or what io_uring says. */
-int vmbus_shm_vp_init(struct vmbus_shm_peer *peer, struct shm_peer_vp *vp, const struct shm_vp *pages,
-		      int interrupt);
+int vmbus_shm_vp_init(struct vmbus_shm_peer *peer, struct shm_peer_vp *vp,
+		      const struct shm_vp *pages, int interrupt);
 void vmbus_shm_vp_fini(struct shm_peer_vp *vp);
 /* The eventfd for @connection_id, borrowed; -1 if there is none. */
 int vmbus_shm_doorbell_get(struct vmbus_shm_peer *peer, uint32_t connection_id);

@@ -101,8 +101,8 @@ static int host_listen(struct vmbus_shm_host *host, struct vmbus_error *err)
 	int fd, r = address_fill(&address, host->path);
 
 	if (r)
-		return vmbus_error_set(err, r, "%s: a socket's path has 1 to %zu characters", host->path,
-				       sizeof(address.sun_path) - 1);
+		return vmbus_error_set(err, r, "%s: a socket's path has 1 to %zu characters",
+				       host->path, sizeof(address.sun_path) - 1);
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return vmbus_error_set(err, -errno, "socket: %m");
@@ -128,7 +128,10 @@ static int host_listen(struct vmbus_shm_host *host, struct vmbus_error *err)
 
 static void guest_turn_away(int fd)
 {
-	struct shm_reply reply = {.header.type = SHM_BYE, .text = "the host has no room for another guest"};
+	struct shm_reply reply = {
+		.header.type = SHM_BYE,
+		.text = "the host has no room for another guest",
+	};
 
 	(void)vmbus_shm_send(fd, &reply, sizeof(reply), NULL, 0);
 	close(fd);
@@ -136,8 +139,7 @@ static void guest_turn_away(int fd)
 
 static void watch_closed(struct vmbus_watch *watch)
 {
-	struct vmbus_shm_host *host =
-		(struct vmbus_shm_host *)((char *)watch - offsetof(struct vmbus_shm_host, watch));
+	struct vmbus_shm_host *host = container_of(watch, struct vmbus_shm_host, watch);
 
 	host->watching = false;
 	if (!host->stopping) { /* accept ran out of something: not again at once */
@@ -163,8 +165,7 @@ static void peers_look(struct vmbus_shm_host *host)
 
 static void guest_waits(struct vmbus_watch *watch, uint32_t events)
 {
-	struct vmbus_shm_host *host =
-		(struct vmbus_shm_host *)((char *)watch - offsetof(struct vmbus_shm_host, watch));
+	struct vmbus_shm_host *host = container_of(watch, struct vmbus_shm_host, watch);
 
 	(void)events;
 	for (int i = 0; i < ACCEPTS_A_TIME; i++) {
@@ -195,8 +196,7 @@ static void guest_waits(struct vmbus_watch *watch, uint32_t events)
 
 static void accept_again(struct vmbus_timer *timer)
 {
-	struct vmbus_shm_host *host =
-		(struct vmbus_shm_host *)((char *)timer - offsetof(struct vmbus_shm_host, retry));
+	struct vmbus_shm_host *host = container_of(timer, struct vmbus_shm_host, retry);
 
 	if (vmbus_loop_watch(host->config.loop, &host->watch))
 		vmbus_loop_timer(host->config.loop, timer, ACCEPT_RETRY_NS);
@@ -260,8 +260,7 @@ int vmbus_shm_host_new(const struct vmbus_shm_host_config *config, struct vmbus_
 
 static void host_stopped(struct vmbus_task *task)
 {
-	struct vmbus_shm_host *host =
-		(struct vmbus_shm_host *)((char *)task - offsetof(struct vmbus_shm_host, stopped_task));
+	struct vmbus_shm_host *host = container_of(task, struct vmbus_shm_host, stopped_task);
 
 	host->stopped(host->stopped_opaque);
 }

@@ -16,8 +16,8 @@
 
 /* -- Processors ----------------------------------------------------------- */
 
-int vmbus_shm_vp_init(struct vmbus_shm_peer *peer, struct shm_peer_vp *vp, const struct shm_vp *pages,
-		      int interrupt)
+int vmbus_shm_vp_init(struct vmbus_shm_peer *peer, struct shm_peer_vp *vp,
+		      const struct shm_vp *pages, int interrupt)
 {
 	int r = io_uring_queue_init(2, &vp->interrupt, 0);
 
@@ -56,7 +56,8 @@ submit:
 
 /* -- Server ops ----------------------------------------------------------- */
 
-static int bus_post_message(void *opaque, uint32_t vp, uint8_t sint, const void *message, size_t len)
+static int bus_post_message(void *opaque, uint32_t vp, uint8_t sint, const void *message,
+			    size_t len)
 {
 	struct vmbus_shm_peer *peer = opaque;
 
@@ -92,8 +93,7 @@ static void doorbell_rang(struct vmbus_watch *watch, uint32_t events)
 
 static void doorbell_free(struct vmbus_watch *watch)
 {
-	struct shm_doorbell *bell =
-		(struct shm_doorbell *)((char *)watch - offsetof(struct shm_doorbell, watch));
+	struct shm_doorbell *bell = container_of(watch, struct shm_doorbell, watch);
 	struct vmbus_shm_peer *peer = bell->peer;
 
 	close(watch->fd);
@@ -111,7 +111,8 @@ static struct shm_doorbell *doorbell_find(struct vmbus_shm_peer *peer, uint32_t 
 	return NULL;
 }
 
-static int doorbell_new(struct vmbus_shm_peer *peer, uint32_t connection_id, struct shm_doorbell **out)
+static int doorbell_new(struct vmbus_shm_peer *peer, uint32_t connection_id,
+			struct shm_doorbell **out)
 {
 	struct shm_doorbell *bell;
 	int r;
