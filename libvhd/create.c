@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
+
+#include "image.h"
 
 int vhd_create_write(const struct create_context *create, const void *bytes, size_t length,
 		     uint64_t offset)
@@ -130,6 +131,18 @@ static int parent_place(struct create_context *create)
 	return ret ? vhd_fail(create->err, ret, "cannot find the way to the parent") : 0;
 }
 
+/* A parent that the child replaced would be lost, and the child with it. */
+static int parent_check_path(const struct create_context *create, const struct vhd_image *image)
+{
+	struct stat st;
+	uint32_t depth;
+
+	if (stat(create->path, &st) < 0 || !vhd_image_has_file(image, &st, &depth))
+		return 0;
+	return vhd_fail(create->err, -EINVAL, "it is the parent%s",
+			depth ? " of its parent" : "");
+}
+
 int vhd_create_parent_find(struct create_context *create, struct vhd_create_options *o)
 {
 	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
@@ -144,10 +157,12 @@ int vhd_create_parent_find(struct create_context *create, struct vhd_create_opti
 	ret = vhd_open(o->parent, &options, &image, create->err);
 	if (ret)
 		return ret;
-	ret = vhd_get_info(image, &info);
+	ret = parent_check_path(create, image);
+	if (!ret && vhd_get_info(image, &info))
+		ret = vhd_fail(create->err, -EIO, "cannot examine the parent");
 	vhd_close(image);
 	if (ret)
-		return vhd_fail(create->err, ret, "cannot examine the parent");
+		return ret;
 	memcpy(create->parent.id, info.id, sizeof(info.id));
 	create->parent.size = info.virtual_size;
 	create->parent.block_size = info.block_size; /* 0: the parent has none */
@@ -246,6 +261,38 @@ static int create_publish(const struct create_context *create, const char *name)
 	return 0;
 }
 
+static int old_check(const struct create_context *create)
+{
+	struct stat st;
+
+	if (stat(create->path, &st) < 0)
+		return 0;
+	if (!(create->options->flags & VHD_CREATE_OVERWRITE))
+		return vhd_fail(create->err, -EEXIST, "cannot create the image");
+	return S_ISREG(st.st_mode) ? 0 : vhd_fail(create->err, -EINVAL,
+						  "only a regular file can be replaced");
+}
+
+/* What somebody wrote to the old file from now on would be lost: he is not to have it open, nor
+ * to open it before it is replaced. */
+static int old_lock(struct create_context *create)
+{
+	const int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	bool shared = false;
+	int ret;
+
+	if (!(create->options->flags & VHD_CREATE_OVERWRITE))
+		return 0;
+	create->old_fd = open(create->path, O_RDWR | flags);
+	if (create->old_fd < 0) {
+		shared = true;
+		create->old_fd = open(create->path, O_RDONLY | flags);
+	}
+	ret = create->old_fd < 0 ? 0 : vhd_file_lock(create->old_fd, shared);
+	return ret == -EAGAIN ?
+		       vhd_fail(create->err, ret, "another process has the image open") : 0;
+}
+
 static int options_copy(struct vhd_create_options *copy, const struct vhd_create_options *options,
 			struct vhd_error *err)
 {
@@ -260,14 +307,18 @@ static int options_copy(struct vhd_create_options *copy, const struct vhd_create
 int vhd_create(const char *path, const struct vhd_create_options *options, struct vhd_error *err)
 {
 	struct vhd_create_options copy;
-	struct create_context create = { .path = path, .options = &copy, .fd = -1, .err = err };
+	struct create_context create = {
+		.path = path, .options = &copy, .fd = -1, .old_fd = -1, .err = err
+	};
 	char *name = NULL;
 	int ret = options_copy(&copy, options, err);
 
-	if (!ret && !(copy.flags & VHD_CREATE_OVERWRITE) && access(path, F_OK) == 0)
-		ret = vhd_fail(err, -EEXIST, "cannot create the image");
+	if (!ret)
+		ret = old_check(&create);
 	if (!ret && copy.type == VHD_TYPE_DIFFERENCING)
 		ret = vhd_create_parent_find(&create, &copy);
+	if (!ret)
+		ret = old_lock(&create);
 	if (!ret)
 		ret = temporary_open(&create, &name);
 	if (!ret)
@@ -279,6 +330,8 @@ int vhd_create(const char *path, const struct vhd_create_options *options, struc
 		if (ret)
 			unlink(name);
 	}
+	if (create.old_fd >= 0)
+		close(create.old_fd);
 	free(name);
 	vhd_create_parent_free(&create);
 	if (ret)

@@ -9,7 +9,8 @@
 struct create_context {
 	const char *path; /* of the image to be */
 	const struct vhd_create_options *options;
-	int fd; /* the new file, empty, under a name of its own */
+	int fd;	    /* the new file, empty, under a name of its own */
+	int old_fd; /* the file that it replaces, locked; -1: none that can be opened */
 	struct create_parent {
 		char *path;	/* without symbolic links */
 		char *relative; /* from the new file's directory, "./..." or "../..." */

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,11 +16,11 @@ enum { DIRECT_ALIGN = 4096, LOCK_TRIES = 50, LOCK_WAIT_NS = 10000000 };
  * The kernel may let go of a killed process's io_uring, and of the files its
  * requests held, a little after the process is gone: whoever starts anew at once
  * must not be told that the image is in use. */
-static int file_lock(int fd, bool read_only)
+int vhd_file_lock(int fd, bool shared)
 {
 	const struct timespec wait = { .tv_nsec = LOCK_WAIT_NS };
 	struct flock lock = {
-		.l_type = read_only ? F_RDLCK : F_WRLCK,
+		.l_type = shared ? F_RDLCK : F_WRLCK,
 		.l_whence = SEEK_SET,
 	};
 
@@ -89,7 +88,7 @@ static int file_prepare(const struct open_context *ctx, int fd, uint32_t *flags)
 		return vhd_fail(ctx->err, -errno, "cannot set the file's flags");
 	if (ctx->options->flags & VHD_OPEN_NO_LOCK)
 		return 0;
-	ret = file_lock(fd, *flags & VHD_FILE_READ_ONLY);
+	ret = vhd_file_lock(fd, *flags & VHD_FILE_READ_ONLY);
 	if (ret == -EAGAIN)
 		return vhd_fail(ctx->err, ret,
 				"another process has the image open, no %s lock",

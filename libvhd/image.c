@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "bytes.h"
 #include "check.h"
@@ -171,21 +170,30 @@ static int parent_path(const struct open_context *ctx, const struct vhd_layer *c
 	return ret;
 }
 
+bool vhd_image_has_file(const struct vhd_image *image, const struct stat *file, uint32_t *depth)
+{
+	struct stat st;
+
+	for (*depth = 0; *depth < image->layer_count; ++*depth)
+		if (fstat(image->layers[*depth].file->fd, &st) == 0 &&
+		    st.st_dev == file->st_dev && st.st_ino == file->st_ino)
+			return true;
+	return false;
+}
+
 /* A file that is in the chain already would be read for ever. */
 static int chain_check_loop(const struct open_context *ctx, const char *path)
 {
-	struct stat st, other;
+	struct stat st;
+	uint32_t depth;
 
 	if (stat(path, &st) < 0)
 		return vhd_fail(ctx->err, -errno, "cannot examine the parent %s", path);
-	for (uint32_t i = 0; i < ctx->image->layer_count; i++)
-		if (fstat(ctx->image->layers[i].file->fd, &other) == 0 &&
-		    other.st_dev == st.st_dev && other.st_ino == st.st_ino)
-			return vhd_fail(ctx->err, VHD_FAULT_CHAIN_LOOP,
-					"its parent %s is in the chain already, %" PRIu32
-					" above it",
-					path, ctx->image->layer_count - i - 1);
-	return 0;
+	if (!vhd_image_has_file(ctx->image, &st, &depth))
+		return 0;
+	return vhd_fail(ctx->err, VHD_FAULT_CHAIN_LOOP,
+			"its parent %s is in the chain already, %" PRIu32 " above it", path,
+			ctx->image->layer_count - depth - 1);
 }
 
 static int parent_add(const struct open_context *ctx, const struct vhd_layer *child)

@@ -16,6 +16,7 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/stat.h>
 
 #include <vhd/maintain.h>
 #include <vhd/vhd.h>
@@ -168,6 +169,9 @@ int vhd_image_open(struct open_context *ctx, const struct vhd_open_options *opti
 		   struct vhd_open_options *copy);
 void vhd_image_free(struct vhd_image *image);
 
+/* Is the file one of the chain's? Then *@depth says which, 0: the image itself. */
+bool vhd_image_has_file(const struct vhd_image *image, const struct stat *file, uint32_t *depth);
+
 /* -- file.c: the files and the blocking I/O on them ------------------------- */
 
 /* Opens and locks path into the next file of the image; a second file for
@@ -175,6 +179,9 @@ void vhd_image_free(struct vhd_image *image);
 int vhd_file_open(const struct open_context *ctx, struct vhd_layer *layer);
 void vhd_file_close_all(struct vhd_image *image);
 int vhd_file_size(const struct vhd_file *file, uint64_t *size);
+/* Locks the whole file, shared or exclusive, until @fd is closed. -EAGAIN: somebody else has
+ * it; other -errno. */
+int vhd_file_lock(int fd, bool shared);
 
 /* All of @length bytes, or -errno (-EIO: the file ends before). */
 int vhd_file_read(struct vhd_image *image, const struct vhd_file *file, void *buf, size_t length,

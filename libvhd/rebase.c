@@ -6,7 +6,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "bytes.h"
 #include "create.h"
@@ -129,26 +128,27 @@ static int parent_check(const char *path, const struct rebase *r, struct vhd_err
 				vhd_format_name(child->format));
 	if (parent->size > child->size)
 		return vhd_fail(err, -EINVAL,
-				"%s: the new parent has %" PRIu64 " bytes, expected at most %" PRIu64,
+				"%s: the new parent has %" PRIu64
+				" bytes, expected at most %" PRIu64,
 				path, parent->size, child->size);
 	if (parent->logical != child->logical)
 		return vhd_fail(err, -EINVAL,
-				"%s: the new parent has sectors of %" PRIu32 " bytes, expected %" PRIu32,
+				"%s: the new parent has sectors of %" PRIu32
+				" bytes, expected %" PRIu32,
 				path, parent->logical, child->logical);
 	return 0;
 }
 
 static int chain_check(const char *path, const struct vhd_image *parent, struct vhd_error *err)
 {
-	struct stat st, other;
+	struct stat st;
+	uint32_t depth;
 
 	if (stat(path, &st) < 0)
 		return vhd_fail(err, -errno, "%s: cannot be examined", path);
-	for (uint32_t i = 0; i < parent->layer_count; i++)
-		if (fstat(parent->layers[i].file->fd, &other) == 0 && st.st_dev == other.st_dev &&
-		    st.st_ino == other.st_ino)
-			return vhd_fail(err, -EINVAL, "%s: the new parent is %s", path,
-					i ? "built on it" : "the image itself");
+	if (vhd_image_has_file(parent, &st, &depth))
+		return vhd_fail(err, -EINVAL, "%s: the new parent is %s", path,
+				depth ? "built on it" : "the image itself");
 	return 0;
 }
 

@@ -183,8 +183,10 @@ VHD_API const struct vhd_file *vhd_get_file(const struct vhd_image *image, uint3
 /* -- Creating -------------------------------------------------------------- */
 
 enum {
-	VHD_CREATE_OVERWRITE = 1u << 0, /* an existing file is replaced, atomically */
-	VHD_CREATE_SPARSE = 1u << 1,	/* no space is reserved for a fixed image */
+	/* An existing file is replaced, atomically; never a device, the image's own parent or
+	 * an image that somebody has open. */
+	VHD_CREATE_OVERWRITE = 1u << 0,
+	VHD_CREATE_SPARSE = 1u << 1, /* no space is reserved for a fixed image */
 };
 
 struct vhd_create_options {
@@ -216,8 +218,9 @@ struct vhd_create_options {
  * has all its space reserved where the file system can do that, unless
  * VHD_CREATE_SPARSE says not to.
  *
- * -EEXIST: @path is there and VHD_CREATE_OVERWRITE is not given. -EINVAL: an
- * option's value, named in @err->text. -ENOTSUP: a kind that cannot be made.
+ * -EEXIST: @path is there and VHD_CREATE_OVERWRITE is not given. -EAGAIN: another
+ * process has it open. -EINVAL: an option's value, named in @err->text, or @path is
+ * nothing to be replaced. -ENOTSUP: a kind that cannot be made.
  * Other -errno: of the file system. enum vhd_fault: the parent cannot be opened. */
 VHD_API int vhd_create(const char *path, const struct vhd_create_options *options,
 		       struct vhd_error *err) VHD_MUST_CHECK;

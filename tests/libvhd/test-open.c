@@ -3,7 +3,9 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "image-file.h"
@@ -329,6 +331,54 @@ Test(create, leaves_an_existing_file_alone)
 	cr_expect(strstr(err.text, "1000"), "%s", err.text);
 	cr_expect_eq(image_file_size(&f), 4096);
 	image_file_fini(&f); /* fails when a temporary file that is no file is left */
+}
+
+/* A child over its own parent, or over the parent's parent; a file that somebody has open; what
+ * is no file. All are there afterwards as they were. */
+Test(create, replaces_nothing_that_would_be_missed)
+{
+	struct vhd_create_options options = VHD_CREATE_OPTIONS_INIT;
+	char fifo[96], child[96];
+	struct vhd_image *image;
+	struct vhd_error err;
+	struct image_file f;
+	struct stat st;
+
+	image_file_init(&f);
+	snprintf(fifo, sizeof(fifo), "%s/fifo", f.dir);
+	snprintf(child, sizeof(child), "%s/child", f.dir);
+	cr_assert_eq(mkfifo(fifo, 0600), 0);
+	options.flags = VHD_CREATE_OVERWRITE;
+	for (int format = VHD_FORMAT_VHD; format <= VHD_FORMAT_VHDX; format++) {
+		options.format = (enum vhd_format)format;
+		options.type = VHD_TYPE_DYNAMIC;
+		options.virtual_size = MIB;
+		options.parent = NULL;
+		cr_assert_eq(vhd_create(f.path, &options, &err), 0);
+		cr_expect_eq(vhd_create(fifo, &options, &err), -EINVAL);
+		cr_expect(stat(fifo, &st) == 0 && S_ISFIFO(st.st_mode));
+		cr_expect_eq(vhd_create(f.dir, &options, &err), -EINVAL);
+		for (int read_only = 0; read_only <= 1; read_only++) {
+			cr_assert_eq(image_file_open(&f, read_only ? VHD_OPEN_READ_ONLY : 0,
+						     &image, NULL),
+				     0);
+			cr_expect_eq(vhd_create(f.path, &options, &err), -EAGAIN);
+			cr_expect_eq(vhd_close(image), 0);
+		}
+
+		options.type = VHD_TYPE_DIFFERENCING;
+		options.virtual_size = 0;
+		options.parent = f.path;
+		cr_expect_eq(vhd_create(f.path, &options, &err), -EINVAL);
+		cr_expect(strstr(err.text, "it is the parent:"), "%s", err.text);
+		cr_expect_eq(vhd_create(child, &options, &err), 0);
+		options.parent = child;
+		cr_expect_eq(vhd_create(f.path, &options, &err), -EINVAL);
+		cr_expect(strstr(err.text, "parent of its parent"), "%s", err.text);
+		cr_expect_eq(vhd_open(child, NULL, &image, NULL), 0);
+		cr_expect_eq(vhd_close(image), 0);
+	}
+	image_file_fini(&f);
 }
 
 Test(create, makes_the_same_bytes_of_the_same_id_and_time)
