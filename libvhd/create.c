@@ -154,7 +154,8 @@ int vhd_create_parent_find(struct create_context *create, struct vhd_create_opti
 		return vhd_fail(create->err, -EINVAL, "a differencing image needs a parent");
 	options.format = o->format;
 	options.flags = VHD_OPEN_READ_ONLY;
-	ret = vhd_open(o->parent, &options, &image, create->err);
+	ret = vhd_parent_fault(create->err, o->parent, o->format,
+			       vhd_open(o->parent, &options, &image, create->err));
 	if (ret)
 		return ret;
 	ret = parent_check_path(create, image);

@@ -213,16 +213,12 @@ static int parent_add(const struct open_context *ctx, const struct vhd_layer *ch
 	if (!ret)
 		ret = chain_check_loop(&own, path);
 	if (!ret)
-		ret = layer_add(&own, child->format, path);
+		ret = vhd_parent_fault(ctx->err, path, child->format,
+				       layer_add(&own, child->format, path));
 	if (!ret)
 		ret = child->format == VHD_FORMAT_VHDX ?
 			      vhd_vhdx_parent_check(&own, child, parent) :
 			      vhd_vhd_parent_check(&own, child, parent);
-	if (ret == VHD_FAULT_FOOTER_COOKIE || ret == VHD_FAULT_NOT_AN_IMAGE) {
-		ret = VHD_FAULT_PARENT_FORMAT;
-		if (ctx->err)
-			ctx->err->code = ret;
-	}
 	free(path);
 	if (ret)
 		vhd_error_prefix(ctx->err, child->path);

@@ -212,6 +212,10 @@ struct parent_paths {
 	uint32_t count;
 };
 
+/* A parent could not be opened, for @fault: says so in place of what is wrong with its bytes
+ * if it is just of another format. Returns what vhd_open() shall. */
+int vhd_parent_fault(struct vhd_error *err, const char *path, enum vhd_format format, int fault);
+
 /* Adds a path and takes it over. NULL, or one too many, is freed
  * and ignored. */
 void vhd_parent_paths_add(struct parent_paths *paths, char *path);

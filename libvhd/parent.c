@@ -11,6 +11,14 @@
 
 #include "image.h"
 
+int vhd_parent_fault(struct vhd_error *err, const char *path, enum vhd_format format, int fault)
+{
+	if (fault != VHD_FAULT_FOOTER_COOKIE && fault != VHD_FAULT_NOT_AN_IMAGE)
+		return fault;
+	return vhd_fail(err, VHD_FAULT_PARENT_FORMAT, "its parent %s is no %s image", path,
+			vhd_format_name(format));
+}
+
 void vhd_parent_paths_add(struct parent_paths *paths, char *path)
 {
 	if (path && paths->count < PARENT_PATHS)

@@ -216,6 +216,24 @@ static int convert_check(const struct tool_options *o, char **arguments)
 	return TOOL_OK;
 }
 
+/* What the new image has from the old one. A guest finds its partitions by the size of sectors. */
+static void convert_options(const struct tool_options *o, const struct vhd_info *info,
+			    struct vhd_create_options *create)
+{
+	create->virtual_size = info->virtual_size;
+	if (!o->has_type)
+		create->flags |= VHD_CREATE_SPARSE;
+	if (info->format != VHD_FORMAT_VHDX)
+		return;
+	if (create->format == VHD_FORMAT_VHDX) {
+		create->logical_sector_size = info->logical_sector_size;
+		create->physical_sector_size = info->physical_sector_size;
+	} else if (info->logical_sector_size != 512) {
+		tool_warn(NULL, "its sectors were larger than 512 bytes: partitions may not be "
+				"found in the new image");
+	}
+}
+
 int tool_convert(const struct tool_options *o, char **arguments)
 {
 	struct vhd_info info = VHD_INFO_INIT;
@@ -228,13 +246,13 @@ int tool_convert(const struct tool_options *o, char **arguments)
 		ret = tool_open(o, arguments[0], o->format, VHD_OPEN_READ_ONLY, &from);
 	if (ret)
 		return ret;
-	create_options(o, &create);
+	create_options(o, arguments[1], VHD_FORMAT_VHD, &create);
 	ret = vhd_get_info(from, &info) ? tool_fail("%s: cannot be examined", arguments[0]) :
-					  output_begin(&out, arguments[1], o->force);
+					  TOOL_OK;
+	if (!ret)
+		ret = output_begin(&out, arguments[1], o->force, from);
 	if (!ret) {
-		create.virtual_size = info.virtual_size;
-		if (!o->has_type)
-			create.flags |= VHD_CREATE_SPARSE;
+		convert_options(o, &info, &create);
 		ret = convert_into(o, from, &out, &create);
 		if (!ret)
 			ret = output_publish(&out);

@@ -206,9 +206,12 @@ static void bat_dump(struct dump *d, const struct layout *l)
 	if (!l->bat)
 		return;
 	dump_table_begin(d, l->bat);
-	for (uint64_t i = 0; i < l->bat_length / 8 && dump_bytes(d, bytes, 8, l->bat + 8 * i); i++) {
-		uint64_t entry = dump_number(d, bytes, 8);
+	for (uint64_t i = 0; i < l->bat_length / 8; i++) {
+		uint64_t entry;
 
+		if (!dump_bytes(d, bytes, 8, l->bat + 8 * i))
+			break;
+		entry = dump_number(d, bytes, 8);
 		if (entry)
 			dump_table_entry(d, i, states[entry & 7], entry & ~(MIB - 1));
 	}

@@ -141,7 +141,8 @@ bool dump_bytes(struct dump *d, uint8_t *bytes, size_t size, uint64_t offset)
 void dump_table_begin(struct dump *d, uint64_t offset)
 {
 	if (!d->as_json) {
-		printf("block allocation table at %" PRIu64 ", entry: offset in the file\n", offset);
+		printf("block allocation table at %" PRIu64 ", entry: offset in the file\n",
+		       offset);
 		return;
 	}
 	json_object(&d->json, NULL);
@@ -225,7 +226,8 @@ int tool_dump(const struct tool_options *o, char **arguments)
 	off_t end;
 	bool found;
 
-	d.fd = open(arguments[0], O_RDONLY | O_CLOEXEC);
+	/* A FIFO without a writer is not waited for. */
+	d.fd = open(arguments[0], O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	end = d.fd < 0 ? -1 : lseek(d.fd, 0, SEEK_END);
 	if (end < 0)
 		return tool_fail("%s: %s", arguments[0], strerror(errno));

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "vhdtool-output.h"
@@ -39,13 +40,48 @@ static char *temporary_name(const char *path)
 	return name;
 }
 
-int output_begin(struct output *out, const char *path, bool force)
+/* Our own lock on @from would be in the way of another one. */
+static bool is_open(const struct vhd_image *from, const struct stat *file)
+{
+	struct stat st;
+	const char *path;
+
+	for (uint32_t depth = 0; (path = vhd_get_path(from, depth)); depth++)
+		if (stat(path, &st) == 0 && st.st_dev == file->st_dev && st.st_ino == file->st_ino)
+			return true;
+	return false;
+}
+
+/* What somebody wrote to it from now on would be lost. */
+static int old_lock(struct output *out, const struct vhd_image *from)
+{
+	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
+	struct vhd_error err;
+	struct stat st;
+
+	if (stat(out->path, &st) < 0)
+		return TOOL_OK;
+	if (!S_ISREG(st.st_mode))
+		return tool_fail("%s: only a regular file can be replaced", out->path);
+	options.format = VHD_FORMAT_RAW;
+	if (is_open(from, &st) || vhd_open(out->path, &options, &out->old, &err) != -EAGAIN)
+		return TOOL_OK;
+	return tool_fail_error(&err);
+}
+
+int output_begin(struct output *out, const char *path, bool force, const struct vhd_image *from)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
 	struct sigaction action = { .sa_handler = interrupted };
 	struct sigaction old;
 
-	*out = (struct output){ path, temporary_name(path), force };
+	int ret;
+
+	*out = (struct output){ path, NULL, force, NULL };
+	ret = force ? old_lock(out, from) : TOOL_OK;
+	if (ret)
+		return ret;
+	out->temporary = temporary_name(path);
 	if (!out->temporary)
 		return tool_fail("%s: cannot find a temporary name", path);
 	unfinished = out->temporary;
@@ -98,4 +134,5 @@ void output_end(struct output *out)
 		unlink(out->temporary);
 	unfinished = NULL;
 	free(out->temporary);
+	vhd_close(out->old);
 }

@@ -142,10 +142,11 @@ static int image_resize(const struct tool_options *o, struct vhd_image *image, c
 	if (vhd_get_info(image, &info))
 		return tool_fail("%s: cannot be examined", vhd_get_path(image, 0));
 	if (!new_size(text, info.virtual_size, &size))
-		return tool_usage("\"%s\" is not a size; sizes are like 40M, 1.5T, +10G, -10G", text);
+		return tool_usage("\"%s\" is not a size; sizes are like 40M, 1.5T, +10G, -10G",
+				  text);
 	if (size < info.virtual_size && !o->shrink)
-		return tool_fail("that is smaller: what is behind would be lost; --shrink says that "
-				 "this is meant");
+		return tool_fail("that is smaller: what is behind would be lost; --shrink says "
+				 "that this is meant");
 	return vhd_resize(image, size, o->shrink ? VHD_RESIZE_SHRINK : 0, &err) ?
 		       tool_fail_error(&err) :
 		       TOOL_OK;

@@ -240,14 +240,22 @@ static int command_run(const struct tool_command *c, int argc, char **argv)
 		if (letter == '?')
 			return tool_usage("see vhdtool %s --help", c->name);
 		if (!option_set(&o, (char)letter, optarg))
-			return tool_usage("\"%s\" is no value for that option, see vhdtool %s --help",
-					  optarg, c->name);
+			return tool_usage(
+				"\"%s\" is no value for that option, see vhdtool %s --help",
+				optarg, c->name);
 	}
 	if (argc - optind < c->least || argc - optind > c->most) {
 		command_usage(c, stderr);
 		return TOOL_USAGE;
 	}
 	return c->run(&o, argv + optind);
+}
+
+/* A full disk must not look like a short answer. */
+static int stdout_end(int code)
+{
+	return fflush(stdout) == 0 && !ferror(stdout) ? code :
+							tool_fail("cannot write the output");
 }
 
 int main(int argc, char **argv)
@@ -268,6 +276,6 @@ int main(int argc, char **argv)
 		return words(NULL);
 	for (int i = 0; i < COMMANDS; i++)
 		if (strcmp(argv[1], commands[i].name) == 0)
-			return command_run(&commands[i], argc - 1, argv + 1);
+			return stdout_end(command_run(&commands[i], argc - 1, argv + 1));
 	return tool_usage("no command \"%s\", see vhdtool --help", argv[1]);
 }

@@ -42,6 +42,12 @@ same flat.vhdx disk.raw raw
 expect 0 "$tool" create -O vhdx -b 1M -s 4096 large.vhdx 20M
 expect 0 "$tool" info --json large.vhdx
 json "j['logical-sector-size'] == 4096"
+expect 0 "$tool" convert large.vhdx copy.vhdx
+expect 0 "$tool" info --json copy.vhdx
+json "j['logical-sector-size'] == 4096"
+expect 0 "$tool" convert large.vhdx copy.vhd
+has "warning.*sectors"
+rm copy.*
 cp disk.raw odd.raw
 poke odd.raw 6291968 x
 if command -v nbdkit >/dev/null && [ -z "$SAN_CFLAGS" ] &&
@@ -92,7 +98,13 @@ for signal in INT TERM KILL; do
 		ls -A | grep -q 'ended.*part$' && break
 		sleep 0.01
 	done
-	[ $signal = INT ] && expect 4 "$tool" resize -f raw disk.raw 40M && has "another process"
+	if [ $signal = INT ]; then
+		for command in "resize -f raw disk.raw 40M" "create --force disk.raw 1M" \
+			"convert --force vhd-fixed disk.raw"; do
+			expect 4 "$tool" $command
+			has "another process"
+		done
+	fi
 	kill -s $signal $pid
 	wait $pid 2>/dev/null
 	[ $? -gt 128 ] || { echo "it did not end by SIG$signal"; status=1; }

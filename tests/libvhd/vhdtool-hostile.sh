@@ -61,6 +61,21 @@ rm -f progress.vhd code
 # An image onto itself: it must survive.
 expect 0 "$tool" convert -q --force a.vhd a.vhd
 same a.vhd disk.raw raw
+# What is no file is not replaced, and not waited for.
+mkfifo fifo
+expect 2 "$tool" convert -q --force a.vhd fifo
+expect 2 "$tool" create -q --force fifo 1M
+expect 2 timeout 60 "$tool" dump fifo
+[ -p fifo ] || { echo "the FIFO was replaced"; status=1; }
+rm -f fifo
+expect 2 "$tool" create --force --parent=a.vhd a.vhd
+has "it is the parent"
+same a.vhd disk.raw raw
+# Output that cannot be written.
+for command in info map check dump; do
+	"$tool" $command a.vhd 2>err >/dev/full
+	[ $? = 2 ] || { echo "$command on a full disk: $(cat err)"; status=1; }
+done
 # Tables that say more than the file has.
 poke a.vhd 540 '\377\377\377\377'
 expect 0 "$tool" dump a.vhd

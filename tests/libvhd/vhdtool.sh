@@ -48,6 +48,23 @@ has "--parent"
 expect 0 "$tool" info --parent=moved.vhd child.vhd
 expect 0 "$tool" info --alone child.vhd
 
+# The format is what is said, else what the name says, else the parent's.
+for row in "x.vhdx:vhdx" "x.AVHD:vhd" "x.raw:raw" "x:vhd" "x.vhd -O vhdx:vhdx" \
+	"x.avhdx --parent=disk.vhdx:vhdx" "x --parent=disk.vhdx:vhdx" "x.img --parent=moved.vhd:vhd" \
+	"x.vhd -O vhdx --parent=disk.vhdx:vhdx"; do
+	case $row in *parent*) size= ;; *) size=1M ;; esac
+	expect 0 "$tool" create --json ${row%:*} $size
+	has "\"format\": \"${row#*:}\""
+	rm -f x*
+done
+for row in "x.vhd --parent=disk.vhdx" "x -O vhd --parent=disk.vhdx" "x.avhdx --parent=moved.vhd"; do
+	expect 2 "$tool" create $row
+	has "its parent .* is no vhd"
+done
+expect 0 "$tool" convert --json moved.vhd x.vhdx
+has '"format": "vhdx"'
+rm x.vhdx
+
 expect 0 "$tool" create a.vhd 64M --id=00112233-4455-6677-8899-aabbccddeeff --time=1700000000
 expect 0 "$tool" create b.vhd 64M --id=00112233-4455-6677-8899-aabbccddeeff --time=1700000000
 expect 0 cmp a.vhd b.vhd
