@@ -8,7 +8,8 @@
 #include <uuid/uuid.h>
 
 #include <vhd/vhd.h>
-#include <vsp/block.h>
+
+#include "storage-private.h"
 
 struct image_disk {
 	struct vhd_image *image;
@@ -247,4 +248,15 @@ int vsp_disk_open(const char *path, const struct vsp_disk_options *options, stru
 		return vmbus_error_set(err, ret, "%s: cannot be used as a disk", path);
 	}
 	return 0;
+}
+
+int vsp_disk_resize(struct vsp_disk *disk, uint64_t size, struct vmbus_error *err)
+{
+	struct vhd_error vhd_err = {0};
+	int ret;
+
+	if (disk->ops != &image_ops)
+		return vmbus_error_set(err, -ENOTSUP, "this disk is no image");
+	ret = vhd_resize(((struct image_disk *)disk->disk)->image, size, 0, &vhd_err);
+	return ret ? vmbus_error_set(err, ret < 0 ? ret : -EINVAL, "%s", vhd_err.text) : 0;
 }

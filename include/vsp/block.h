@@ -79,8 +79,9 @@ struct vsp_block_ops {
  * share one. */
 struct vsp_disk;
 
-/* Takes @disk over: ops->close() is called with the last reference. Returns 0; -EINVAL (an op is
- * missing, request_size too large, less than one sector); -ENOMEM: @disk stays the caller's. */
+/* Takes @disk over: ops->close() is called with the last reference; @ops is borrowed until then.
+ * Returns 0; -EINVAL (an op is missing, request_size too large, less than one sector); -ENOMEM:
+ * @disk stays the caller's. */
 VSP_API int vsp_disk_new(const struct vsp_block_ops *ops, void *disk, struct vsp_disk **out)
 	VMBUS_MUST_CHECK;
 VSP_API struct vsp_disk *vsp_disk_ref(struct vsp_disk *disk);
@@ -98,6 +99,13 @@ struct vsp_disk_options {
  * what is wrong with which file. */
 VSP_API int vsp_disk_open(const char *path, const struct vsp_disk_options *options,
 			  struct vsp_disk **disk, struct vmbus_error *err) VMBUS_MUST_CHECK;
+
+/* Gives a disk of vsp_disk_open() @size bytes, more than it has, while guests use it; new bytes
+ * read as zeros. Then tell them: vsp_storage_resized(). Blocks, for some syncs. Any thread.
+ * Returns 0; -ENOTSUP (no disk of vsp_disk_open()); what vhd_resize() says, with @err saying
+ * what is wrong. */
+VSP_API int vsp_disk_resize(struct vsp_disk *disk, uint64_t size, struct vmbus_error *err)
+	VMBUS_MUST_CHECK;
 
 /* A disk in memory, @size bytes of zeros. Returns 0; -EINVAL (not whole sectors);
  * -ENOMEM. */
