@@ -167,6 +167,9 @@ static int frames_start(struct bridge *b)
 
 	for (uint32_t i = 0; !ret && i < b->lane_count; i++)
 		ret = lane_start(b->lanes[i], b->tap, i, b->loop, b->mtu);
+	/* A tap tells of frames only when it was found empty: of a first one it does not. */
+	for (uint32_t i = 0; !ret && i < b->lane_count; i++)
+		ret = b->lanes[i]->port.poll(&b->lanes[i]->port);
 	if (ret)
 		return session_fail(b->s, LOOPBACK_FAILED, "the tap does not work");
 	return LOOPBACK_OK;
