@@ -5,7 +5,7 @@
 
 #include "nvsp.h"
 
-static uint32_t calls_receive, calls_send, calls_revoke, granted_limit;
+static uint32_t calls_receive, calls_send, calls_revoke, calls_sub, granted_limit;
 
 static int fake_receive(void *opaque, uint32_t gpadl, uint16_t id, uint32_t mtu,
 			struct vsp_nvsp_recv_buf_complete *layout)
@@ -37,6 +37,7 @@ static void fake_revoke(void *opaque, bool receive)
 static uint32_t fake_subs(void *opaque, uint32_t count)
 {
 	(void)opaque;
+	calls_sub++;
 	return count < granted_limit ? count : granted_limit;
 }
 
@@ -48,7 +49,7 @@ static void fresh(struct vsp_nvsp *n)
 	n->ops = &ops;
 	n->max_version = VSP_NVSP_V61;
 	vsp_nvsp_reset(n);
-	calls_receive = calls_send = calls_revoke = 0;
+	calls_receive = calls_send = calls_revoke = calls_sub = 0;
 	granted_limit = 7;
 }
 
@@ -152,48 +153,139 @@ Test(nvsp, answers_have_the_length_of_the_version_and_echo_nothing)
 	}
 }
 
-Test(nvsp, each_message_too_short_gets_its_own_failure_and_changes_nothing)
+/* The rules once more, as the protocol says them: what a guest may send, when, and how long it
+ * is at least; what answers it, where in that the status stands, and what says "no". */
+#define IN(state) (1u << VSP_NVSP_STATE_##state)
+#define LATER (IN(SETUP) | IN(READY) | IN(REVOKED))
+static const struct rule {
+	uint32_t type, version, states, need, answer, status_word, failure;
+} rules[] = {
+	{1, VSP_NVSP_V1, IN(WAIT), 12, 2, 2, 2},               /* INIT */
+	{100, VSP_NVSP_V1, IN(SETUP), 12, 0, 0, 0},            /* NDIS version */
+	{101, VSP_NVSP_V1, IN(SETUP) | IN(REVOKED), 10, 102, 0, 2}, /* receive buffer */
+	{103, VSP_NVSP_V1, LATER, 6, 0, 0, 0},                 /* its end */
+	{104, VSP_NVSP_V1, IN(SETUP) | IN(READY), 10, 105, 0, 2}, /* send buffer */
+	{106, VSP_NVSP_V1, LATER, 6, 0, 0, 0},
+	{125, VSP_NVSP_V2, IN(SETUP), 20, 0, 0, 0},            /* NDIS config */
+	{129, VSP_NVSP_V4, LATER, 8, 0, 0, 0},                 /* switch of the data path */
+	{131, VSP_NVSP_V5, LATER, 12, 132, 0, 0xc00000bb},     /* OID query */
+	{133, VSP_NVSP_V5, IN(READY), 12, 133, 0, 2},          /* sub-channels */
+};
+static const uint32_t versions[] = {VSP_NVSP_V1, VSP_NVSP_V2, VSP_NVSP_V4,
+				    VSP_NVSP_V5, VSP_NVSP_V6, VSP_NVSP_V61};
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const struct rule *rule_of(uint32_t type)
 {
-	static const struct {
-		const char *name;
-		uint32_t type, need, answer, status_word, failure;
-		bool setup; /* in SETUP, else READY */
-	} rows[] = {
-		{"INIT", VSP_NVSP_INIT, 12, VSP_NVSP_INIT_COMPLETE, 2, 2, true},
-		{"NDIS_VERSION", VSP_NVSP_NDIS_VERSION, 12, 0, 0, 0, true},
-		{"NDIS_CONFIG", VSP_NVSP_NDIS_CONFIG, 20, 0, 0, 0, true},
-		{"RECV_BUF", VSP_NVSP_RECV_BUF, 10, VSP_NVSP_RECV_BUF_COMPLETE, 0, 2, true},
-		{"SEND_BUF", VSP_NVSP_SEND_BUF, 10, VSP_NVSP_SEND_BUF_COMPLETE, 0, 2, false},
-		{"REVOKE_RECV_BUF", VSP_NVSP_REVOKE_RECV_BUF, 6, 0, 0, 0, false},
-		{"SWITCH_DATA_PATH", VSP_NVSP_SWITCH_DATA_PATH, 8, 0, 0, 0, false},
-		{"OID_QUERY_EX", VSP_NVSP_OID_QUERY_EX, 12, VSP_NVSP_OID_QUERY_EX_COMPLETE, 0,
-		 0xc00000bb, false},
-		{"SUBCHANNEL", VSP_NVSP_SUBCHANNEL, 12, VSP_NVSP_SUBCHANNEL, 0, 2, false},
-	};
+	for (size_t i = 0; i < COUNT(rules); i++)
+		if (rules[i].type == type)
+			return &rules[i];
+	return NULL;
+}
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		for (uint32_t len = 0; len < rows[i].need; len++) {
-			uint32_t words[10] = {rows[i].type, 1, 1, 1, 1};
-			struct vsp_nvsp_reply r;
-			struct vsp_nvsp n, before;
-			uint32_t status;
+/* Answers, and what only hosts send. */
+static bool is_hosts(uint32_t type)
+{
+	return type == 2 || type == 102 || type == 105 || type == 128 || type == 130 || type == 132 ||
+	       type == 134;
+}
 
-			if (rows[i].type == VSP_NVSP_INIT)
-				fresh(&n);
-			else if (rows[i].setup)
-				to_setup(&n, VSP_NVSP_V61);
-			else
-				to_ready(&n, VSP_NVSP_V61);
-			before = n;
-			cr_expect_eq(vsp_nvsp_message(&n, words, len, false, &r),
-				     VMBUS_FAULT_TRUNCATED, "%s, %u bytes", rows[i].name, len);
-			cr_expect_eq(memcmp(&n, &before, sizeof(n)), 0, "%s", rows[i].name);
-			if (len < 4)
-				continue;
-			cr_expect_eq(r.message.type, rows[i].answer, "%s", rows[i].name);
-			cr_expect_eq(r.len == 0, rows[i].answer == 0);
-			memcpy(&status, &r.message.u.bytes[rows[i].status_word * 4], 4);
-			cr_expect_eq(status, rows[i].failure, "%s: %#x", rows[i].name, status);
+static int fault_of(const struct vsp_nvsp *n, uint32_t type, uint32_t len, bool sub)
+{
+	const struct rule *rule = rule_of(type);
+
+	if (len < 4)
+		return VMBUS_FAULT_TRUNCATED;
+	if (!rule)
+		return is_hosts(type) ? VMBUS_FAULT_WRONG_DIRECTION : VMBUS_FAULT_UNKNOWN_TYPE;
+	if (type != 1 && n->version && rule->version > n->version)
+		return VMBUS_FAULT_WRONG_VERSION;
+	if (sub || !(rule->states & 1u << n->state))
+		return VMBUS_FAULT_WRONG_STATE;
+	return len < rule->need ? VMBUS_FAULT_TRUNCATED : VMBUS_FAULT_NONE;
+}
+
+static void to_state(struct vsp_nvsp *n, uint32_t version, enum vsp_nvsp_state state)
+{
+	struct vsp_nvsp_reply r;
+
+	if (state == VSP_NVSP_STATE_WAIT) {
+		fresh(n);
+	} else if (state == VSP_NVSP_STATE_SETUP) {
+		to_setup(n, version);
+	} else {
+		to_ready(n, version);
+		if (state == VSP_NVSP_STATE_REVOKED)
+			cr_assert_eq(say(n, &r, VSP_NVSP_REVOKE_RECV_BUF, 0xcafe, 0, 0, 0), 0);
+	}
+	cr_assert_eq(n->state, state);
+	calls_receive = calls_send = calls_revoke = calls_sub = 0;
+}
+
+/* One message in a state: a fault answers in its own form and changes nothing. */
+static void message_check(const struct vsp_nvsp *at, const uint32_t *words, uint32_t len, bool sub)
+{
+	const struct rule *rule = len < 4 ? NULL : rule_of(words[0]);
+	struct vsp_nvsp n = *at;
+	struct vsp_nvsp_reply r;
+	uint32_t value;
+	int expected = fault_of(at, words[0], len, sub), fault;
+
+	calls_receive = calls_send = calls_revoke = calls_sub = 0;
+	fault = vsp_nvsp_message(&n, words, len, sub, &r);
+	if (expected)
+		cr_expect_eq(fault, expected, "type %u, %u bytes, state %d, version %#x, sub %d: %d",
+			     words[0], len, (int)at->state, at->version, sub, fault);
+	cr_expect_eq(r.len, rule && rule->answer ? (words[0] == 1 || at->version < VSP_NVSP_V61 ? 28 : 40) : 0,
+		     "type %u, %u bytes: %u", words[0], len, r.len);
+	if (!fault)
+		return;
+	cr_expect_eq(memcmp(&n, at, sizeof(n)), 0, "type %u, %u bytes, state %d", words[0], len,
+		     (int)at->state);
+	if (expected)
+		cr_expect_eq(calls_receive + calls_send + calls_revoke + calls_sub, 0);
+	if (!rule || !rule->answer)
+		return;
+	cr_expect_eq(r.message.type, rule->answer);
+	memcpy(&value, r.message.u.bytes + rule->status_word * 4, 4);
+	cr_expect_eq(value, rule->failure, "type %u, %u bytes: status %#x", words[0], len, value);
+}
+
+Test(nvsp, messages_of_every_type_length_state_and_version_fail_alone)
+{
+	struct vsp_nvsp n;
+
+	for (size_t i = 0; i < COUNT(versions) * 4 * 2; i++) {
+		enum vsp_nvsp_state state = (enum vsp_nvsp_state)(i / 2 % 4);
+
+		to_state(&n, versions[i / 8], state);
+		for (uint32_t type = 0; type < 145; type++) {
+			uint32_t words[20] = {type < 140 ? type : 1u << (type - 140) * 6 << 7, 1, 1, 1, 1, 1};
+
+			for (uint32_t len = 0; len <= sizeof(words); len++)
+				message_check(&n, words, len, i % 2);
+		}
+	}
+}
+
+/* Long enough and at the right time, but with any of its words at an edge. */
+Test(nvsp, messages_with_every_word_at_every_edge_fail_alone)
+{
+	static const uint32_t edges[] = {0, 1, 2, 15, 16, 1513, 1514, 9216, 9217, 0xcafe, 0xffff, 0x10000,
+					 VSP_NVSP_V1, VSP_NVSP_V61, VSP_NVSP_V61 + 1, 0x7fffffff, 0x80000000,
+					 0xffffffff};
+	struct vsp_nvsp n;
+
+	for (size_t i = 0; i < COUNT(rules) * COUNT(versions) * 4; i++) {
+		const struct rule *rule = &rules[i % COUNT(rules)];
+
+		to_state(&n, versions[i / COUNT(rules) / 4], (enum vsp_nvsp_state)(i / COUNT(rules) % 4));
+		for (size_t k = 0; k < 4 * COUNT(edges) * COUNT(edges); k++) {
+			uint32_t words[10] = {rule->type, 1, 1, 1, 1};
+
+			words[1 + k % 4] = edges[k / 4 % COUNT(edges)];
+			words[1 + (k + 1) % 4] = edges[k / 4 / COUNT(edges)];
+			message_check(&n, words, sizeof(words), false);
 		}
 	}
 }
