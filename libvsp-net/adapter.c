@@ -3,6 +3,7 @@
 
 #include "adapter.h"
 
+#define MAC_PARAMETER "NetworkAddress"
 #define SPEED_UNKNOWN_IS 10000000000ull /* bit/s: what guests are told then */
 
 void vsp_adapter_reset(struct vsp_adapter *a)
@@ -10,15 +11,23 @@ void vsp_adapter_reset(struct vsp_adapter *a)
 	a->mtu = 1514;
 	a->ndis_major = a->ndis_minor = 0;
 	a->rsc_allowed = false;
-	a->initialized = false;
 	memcpy(a->mac, a->permanent_mac, sizeof(a->mac));
+	vsp_adapter_restart(a);
+	a->changed = 0;
+	if (!a->speed_bps)
+		a->speed_bps = SPEED_UNKNOWN_IS;
+}
+
+/* Coalesced frames are only for guests that ask for them. */
+void vsp_adapter_restart(struct vsp_adapter *a)
+{
+	a->initialized = false;
 	a->filter = 0;
 	a->multicast_count = 0;
 	memset(&a->rss, 0, sizeof(a->rss));
 	a->offloads = vsp_adapter_possible(a);
-	a->changed = 0;
-	if (!a->speed_bps)
-		a->speed_bps = SPEED_UNKNOWN_IS;
+	a->offloads.rsc4 = a->offloads.rsc6 = false;
+	a->changed |= VSP_CHANGED_RESET;
 }
 
 struct vsp_offloads vsp_adapter_possible(const struct vsp_adapter *a)
@@ -100,6 +109,11 @@ static void feature_choose(uint8_t value, bool possible, bool *on)
 		*on = possible && value == 2;
 }
 
+bool vsp_ndis_object_valid(struct vsp_ndis_object header, uint8_t type, size_t least, size_t len)
+{
+	return header.type == type && header.revision && header.size >= least && header.size <= len;
+}
+
 /* The size is not what the revision says: Linux sends revision 3 with 22 or 28 bytes. */
 uint32_t vsp_offloads_set(struct vsp_adapter *a, struct vmbus_cursor in)
 {
@@ -109,10 +123,12 @@ uint32_t vsp_offloads_set(struct vsp_adapter *a, struct vmbus_cursor in)
 	if (in.len < VSP_NDIS_OFFLOAD_PARAMETERS_MIN)
 		return VSP_RNDIS_INVALID_LENGTH;
 	memcpy(&p, in.data, in.len < sizeof(p) ? in.len : sizeof(p));
-	if (p.header.type != VSP_NDIS_DEFAULT || p.header.size < VSP_NDIS_OFFLOAD_PARAMETERS_MIN ||
-	    p.header.size > in.len || p.ipv4_checksum > 4 || p.tcp_ipv4_checksum > 4 ||
-	    p.udp_ipv4_checksum > 4 || p.tcp_ipv6_checksum > 4 || p.udp_ipv6_checksum > 4)
+	if (!vsp_ndis_object_valid(p.header, VSP_NDIS_DEFAULT, VSP_NDIS_OFFLOAD_PARAMETERS_MIN, in.len) ||
+	    p.ipv4_checksum > 4 || p.tcp_ipv4_checksum > 4 || p.udp_ipv4_checksum > 4 ||
+	    p.tcp_ipv6_checksum > 4 || p.udp_ipv6_checksum > 4)
 		return VSP_RNDIS_INVALID_DATA;
+	if (p.header.size < sizeof(p))
+		memset((uint8_t *)&p + p.header.size, 0, sizeof(p) - p.header.size);
 	if (p.lso_v1 == 2)
 		return VSP_RNDIS_NOT_SUPPORTED;
 	checksum_choose(p.ipv4_checksum, can.ip4_tx, can.ip4_rx, &o->ip4_tx, &o->ip4_rx);
@@ -174,6 +190,8 @@ static uint32_t mac_set(struct vsp_adapter *a, const char *text)
 	if (mac[0] & 1 || !any)
 		return VSP_RNDIS_INVALID_DATA;
 	memcpy(a->mac, mac, sizeof(mac));
+	memcpy(a->chosen_mac, mac, sizeof(mac));
+	a->mac_chosen = true;
 	a->changed |= VSP_CHANGED_MAC;
 	return VSP_RNDIS_SUCCESS;
 }
@@ -220,7 +238,9 @@ uint32_t vsp_adapter_configure(struct vsp_adapter *a, struct vmbus_cursor in)
 	memcpy(&p, in.data, sizeof(p));
 	if (!utf16_read(in, p.name_offset, p.name_length, name, sizeof(name)))
 		return VSP_RNDIS_INVALID_DATA;
-	if (p.type == VSP_RNDIS_PARAMETER_INTEGER) {
+	if (p.type == VSP_RNDIS_PARAMETER_INTEGER || p.type == VSP_RNDIS_PARAMETER_HEX) {
+		if (!strcmp(name, MAC_PARAMETER))
+			return VSP_RNDIS_INVALID_DATA;
 		if (p.value_length != 4 || p.value_offset > in.len || in.len - p.value_offset < 4)
 			return VSP_RNDIS_INVALID_DATA;
 		memcpy(&value, in.data + p.value_offset, 4);
@@ -230,7 +250,7 @@ uint32_t vsp_adapter_configure(struct vsp_adapter *a, struct vmbus_cursor in)
 		return VSP_RNDIS_NOT_SUPPORTED;
 	if (!utf16_read(in, p.value_offset, p.value_length, text, sizeof(text)))
 		return VSP_RNDIS_INVALID_DATA;
-	if (!strcmp(name, "NetworkAddress"))
+	if (!strcmp(name, MAC_PARAMETER))
 		return mac_set(a, text);
 	if (text[0] < '0' || text[0] > '9' || text[1])
 		return name[0] == '*' ? VSP_RNDIS_INVALID_DATA : VSP_RNDIS_SUCCESS;
@@ -239,15 +259,27 @@ uint32_t vsp_adapter_configure(struct vsp_adapter *a, struct vmbus_cursor in)
 
 static const uint8_t broadcast[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
+unsigned int vsp_traffic_kind(const uint8_t destination[6])
+{
+	if (!(destination[0] & 1))
+		return VSP_NET_DIRECTED;
+	return memcmp(destination, broadcast, 6) ? VSP_NET_MULTICAST : VSP_NET_BROADCAST;
+}
+
 void vsp_traffic_add(struct vsp_net_traffic kinds[VSP_NET_KINDS], const uint8_t destination[6],
 		     uint32_t len)
 {
-	int kind = VSP_NET_DIRECTED;
+	struct vsp_net_traffic *kind = &kinds[vsp_traffic_kind(destination)];
 
-	if (destination[0] & 1)
-		kind = memcmp(destination, broadcast, 6) ? VSP_NET_MULTICAST : VSP_NET_BROADCAST;
-	kinds[kind].bytes += len;
-	kinds[kind].frames++;
+	kind->bytes += len;
+	kind->frames++;
+}
+
+/* A guest that has not chosen a MAC since it opened the channel may go on with its last. */
+static bool is_for_guest(const struct vsp_adapter *a, const uint8_t destination[6])
+{
+	return !memcmp(destination, a->mac, 6) ||
+	       (a->mac_chosen && !memcmp(destination, a->chosen_mac, 6));
 }
 
 bool vsp_adapter_wants(const struct vsp_adapter *a, const uint8_t destination[6])
@@ -255,7 +287,7 @@ bool vsp_adapter_wants(const struct vsp_adapter *a, const uint8_t destination[6]
 	if (a->filter & VSP_FILTER_PROMISCUOUS)
 		return true;
 	if (!(destination[0] & 1))
-		return a->filter & VSP_FILTER_DIRECTED && !memcmp(destination, a->mac, 6);
+		return a->filter & VSP_FILTER_DIRECTED && is_for_guest(a, destination);
 	if (!memcmp(destination, broadcast, 6))
 		return a->filter & VSP_FILTER_BROADCAST;
 	if (a->filter & VSP_FILTER_ALL_MULTICAST)

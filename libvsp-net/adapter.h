@@ -39,6 +39,10 @@ struct vsp_adapter {
 	char friendly_name[VSP_FRIENDLY_NAME / 2];
 	uint32_t max_channels;
 	uint32_t nic_offloads; /* VSP_NIC_* */
+	/* The last that a guest chose. Linux goes on with it when it opens the channel again for
+	 * another MTU, and does not say so. */
+	bool mac_chosen;
+	uint8_t chosen_mac[6];
 
 	/* since the channel was opened */
 	uint32_t mtu; /* Ethernet header included */
@@ -63,11 +67,18 @@ struct vsp_adapter {
 /* Forgets what the last guest driver set up; the channel was opened. */
 void vsp_adapter_reset(struct vsp_adapter *adapter);
 
+/* INITIALIZE or HALT: forgets what was set by control messages, but for the MAC. */
+void vsp_adapter_restart(struct vsp_adapter *adapter);
+
 /* All that is possible: what the nic can do, and what is done in software. */
 struct vsp_offloads vsp_adapter_possible(const struct vsp_adapter *adapter);
 
 /* The NDIS structure that tells the guest of @offloads. */
 void vsp_offloads_describe(const struct vsp_offloads *offloads, struct vsp_ndis_offload *out);
+
+/* Whether a NDIS structure from the guest, @len bytes with this header, is of @type and has at
+ * least the first @least bytes of it. A newer revision may have more. */
+bool vsp_ndis_object_valid(struct vsp_ndis_object header, uint8_t type, size_t least, size_t len);
 
 /* OID_TCP_OFFLOAD_PARAMETERS: switches on what is possible and off what is not. Returns
  * an RNDIS status. */
@@ -76,7 +87,10 @@ uint32_t vsp_offloads_set(struct vsp_adapter *adapter, struct vmbus_cursor in);
 /* OID_GEN_RNDIS_CONFIG_PARAMETER. Returns an RNDIS status. */
 uint32_t vsp_adapter_configure(struct vsp_adapter *adapter, struct vmbus_cursor in);
 
-/* VSP_NET_DIRECTED, ...: adds a frame with this destination to its kind. */
+/* VSP_NET_DIRECTED, ... */
+unsigned int vsp_traffic_kind(const uint8_t destination[6]);
+
+/* Adds a frame with this destination to its kind. */
 void vsp_traffic_add(struct vsp_net_traffic kinds[VSP_NET_KINDS], const uint8_t destination[6],
 		     uint32_t len);
 

@@ -133,6 +133,8 @@ static void rndis_take(struct net_channel *ch, const struct vmbus_packet *packet
 		ret = vsp_net_gather(ch->net, packet, &rndis, &gather);
 	if (!ret)
 		ret = vsp_net_gather_read(view, &gather, 0, &type, sizeof(type));
+	if (!ret && type == VSP_RNDIS_PACKET && !ch->net->adapter.initialized)
+		ret = VMBUS_FAULT_WRONG_STATE;
 	if (ret) {
 		ch->stats.tx_errors++;
 		status_answer(ch, packet, VSP_NVSP_STATUS_FAILURE);

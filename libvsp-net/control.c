@@ -11,14 +11,19 @@ enum vsp_nvsp_status vsp_net_control_queue(struct net_channel *ch, const struct 
 {
 	struct vsp_net *net = ch->net;
 	struct net_control *c;
-	uint32_t at = (net->control_first + net->control_count) % NET_CONTROL_QUEUE;
 
-	if (ch->index != 0 || g->total > VSP_RNDIS_REQUEST_MAX ||
-	    net->control_count == NET_CONTROL_QUEUE)
+	if (ch->index != 0 || g->total > VSP_RNDIS_REQUEST_MAX) {
+		ch->stats.bad_messages++;
 		return VSP_NVSP_STATUS_FAILURE;
-	c = &net->control[at];
-	if (vsp_net_gather_read(vmbus_channel_view(ch->channel), g, 0, c->bytes, g->total))
+	}
+	if (net->control_count == NET_CONTROL_QUEUE)
 		return VSP_NVSP_STATUS_FAILURE;
+	c = &net->control[(net->control_first + net->control_count) % NET_CONTROL_QUEUE];
+	if (vsp_net_gather_read(vmbus_channel_view(ch->channel), g, 0, c->bytes, g->total) ||
+	    vsp_rndis_check(c->bytes, g->total)) {
+		ch->stats.bad_messages++;
+		return VSP_NVSP_STATUS_FAILURE;
+	}
 	c->len = g->total;
 	net->control_count++;
 	return VSP_NVSP_STATUS_SUCCESS;
@@ -76,6 +81,18 @@ static void control_send(struct net_channel *ch, const struct vsp_rndis_reply *r
 	net->slots.slots[slot].sent_on = 1;
 }
 
+/* No frame follows the answer that says there will be none, and none in a form that the guest
+ * switched off: those under way wait for room in its ring. */
+static void waiting_frames_discard(struct vsp_net *net)
+{
+	const struct vsp_adapter *a = &net->adapter;
+	bool coalesces = a->offloads.rsc4 && a->offloads.rsc6;
+
+	for (uint32_t i = 0; i < VSP_NET_CHANNELS && !(a->filter && coalesces); i++)
+		if (net->channels[i])
+			vsp_net_receive_discard(net->channels[i], a->filter != 0);
+}
+
 /* What a control message changed takes effect before its answer is sent. */
 static void changes_apply(struct vsp_net *net)
 {
@@ -90,6 +107,8 @@ static void changes_apply(struct vsp_net *net)
 		/* frames in a form that the guest does not take are dropped if this fails */
 		(void)net->nic->ops->set_offloads(net->nic, receive & a->nic_offloads);
 	}
+	if (a->changed)
+		waiting_frames_discard(net);
 	if (a->changed & VSP_CHANGED_OFFLOADS)
 		net->offloads_untold = true;
 	if (a->changed & VSP_CHANGED_RESET) { /* a guest that starts asks for itself */
@@ -137,8 +156,13 @@ static void request_run(struct net_channel *ch)
 		vmbus_tx_unreserve(vmbus_channel_tx(ch->channel), control_bytes(net));
 }
 
-/* The next thing the guest should know. Returns false if there is none. Speed changes are for
- * guests that say they want them: Linux marks them "teaming". */
+/* Speed changes are for guests that say they want them: Linux marks them "teaming". */
+static bool speed_untold(const struct vsp_net *net)
+{
+	return net->speed_told != net->adapter.speed_bps && net->nvsp.capabilities & VSP_NVSP_CAP_TEAMING;
+}
+
+/* The next thing the guest should know. Returns false if there is none. */
 static bool indication_next(struct vsp_net *net, struct vsp_rndis_reply *reply)
 {
 	struct vsp_ndis_offload offload;
@@ -156,7 +180,7 @@ static bool indication_next(struct vsp_net *net, struct vsp_rndis_reply *reply)
 							 : VSP_RNDIS_MEDIA_DISCONNECT, NULL, 0);
 		return true;
 	}
-	if (net->speed_told != net->adapter.speed_bps && net->nvsp.capabilities & VSP_NVSP_CAP_TEAMING) {
+	if (speed_untold(net)) {
 		uint64_t units = net->adapter.speed_bps / 100;
 
 		net->speed_told = net->adapter.speed_bps;
@@ -201,7 +225,7 @@ bool vsp_net_control_waiting(const struct vsp_net *net)
 {
 	return net->control_count || net->offloads_untold || atomic_load(&net->link_changed) ||
 	       table_due(net) ||
-	       (net->adapter.initialized && net->link_told != net->adapter.link_up);
+	       (net->adapter.initialized && (net->link_told != net->adapter.link_up || speed_untold(net)));
 }
 
 void vsp_net_control_run(struct net_channel *ch)

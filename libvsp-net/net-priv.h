@@ -28,6 +28,7 @@
 #define NET_CONTROL_SLOTS 16u   /* the first of the receive buffer, for control messages */
 #define NET_CONTROL_QUEUE 8u    /* control requests waiting for one */
 #define NET_FRAME_OFFSET 126u   /* of a frame in its slot: IP headers get 4-byte aligned */
+_Static_assert(VSP_RNDIS_RECEIVED_MAX <= NET_FRAME_OFFSET, "the message fits in front");
 #define NET_SLOT_TAIL 36u       /* newer Windows guests cannot use the last bytes of a slot */
 #define NET_LARGE_SLOT 8384u    /* for coalesced frames; no power of two: the heads of slots then */
 #define NET_LARGE_SLOTS 1024u   /* share no cache set. Only where there are as many */
@@ -58,7 +59,9 @@ struct net_slot { /* private: nothing of it is in guest memory */
 	uint32_t len;        /* bytes of the message in it */
 	uint32_t frame_next; /* first slots: the next frame on its way to the guest */
 	uint32_t last;       /* first slots: the frame's last slot */
-	uint16_t pieces;     /* first slots: how many */
+	uint8_t pieces;      /* first slots: how many */
+	uint8_t kind : 2;    /* first slots: VSP_NET_DIRECTED, ... */
+	bool coalesced : 1;  /* first slots */
 	uint16_t sent_on;    /* packet heads: channel + 1 that the guest answers on; 0: none */
 };
 
@@ -228,6 +231,9 @@ int vsp_net_receive_deliver(struct net_channel *ch);
 int vsp_net_receive_done(struct net_channel *ch, uint64_t id);
 /* The receive buffer is going: forgets every slot. Any thread. */
 void vsp_net_receive_drop(struct net_channel *ch);
+/* The guest does not take the frames that wait for it any more: all, or the coalesced ones.
+ * Inside a change. */
+void vsp_net_receive_discard(struct net_channel *ch, bool coalesced_only);
 /* The channel was closed: its slots are free again. Inside a change. */
 void vsp_net_receive_end(struct net_channel *ch);
 

@@ -203,6 +203,7 @@ static int slot_take(struct vsp_netvsc_frame *frame, const uint8_t *slot, uint32
 		frame->vlan = data.vlan;
 		frame->has_hash = data.has_hash;
 		frame->hash = data.hash;
+		frame->hash_info = data.hash_info;
 	} else if (!frame->piece_count) {
 		return -1;
 	}

@@ -43,7 +43,7 @@ static bool checksum_request(uint32_t info, uint8_t *head, uint32_t head_len, ui
 		return true;
 	if (!transport)
 		transport = transport_default(f);
-	if ((info & VSP_CSUM_TX_TCP && info & VSP_CSUM_TX_UDP) || transport < VSP_ETHERNET + 20u ||
+	if ((info & VSP_CSUM_TX_TCP && info & VSP_CSUM_TX_UDP) || transport < transport_default(f) ||
 	    transport + field + 2 > frame_len)
 		return false;
 	h->flags = VSP_VNET_NEEDS_CSUM;

@@ -19,7 +19,7 @@ typedef uint32_t query(struct vsp_adapter *a, const struct oid *oid, struct answ
 typedef uint32_t set(struct vsp_adapter *a, struct vmbus_cursor in);
 
 static query q_list, q_constant, q_constant16, q_mtu, q_speed, q_vendor, q_filter, q_connect, q_rss,
-	q_max_speed, q_link, q_count32, q_count64, q_name, q_mac, q_offload, q_encapsulation;
+	q_max_speed, q_link, q_count32, q_count64, q_no_count, q_name, q_mac, q_offload, q_encapsulation;
 static set s_filter, s_ignore, s_rss, s_multicast, s_encapsulation;
 
 #define KIND(direction, kind, field)                                                     \
@@ -65,7 +65,7 @@ static const struct oid {
 	{0x00020102, 0, q_count32, NULL, offsetof(struct vsp_net_stats, rx_frames)},
 	{0x00020103, 0, q_count32, NULL, offsetof(struct vsp_net_stats, tx_errors)},
 	{0x00020104, 0, q_count32, NULL, offsetof(struct vsp_net_stats, rx_dropped)},
-	{0x00020105, 0, q_count32, NULL, offsetof(struct vsp_net_stats, rx_waits)},
+	{0x00020105, 0, q_no_count, NULL, 0}, /* lost for want of a slot: none, they wait in the nic */
 	/* by destination */
 	{0x00020201, 0, q_count32, NULL, KIND(tx_to, DIRECTED, bytes)},
 	{0x00020202, 0, q_count32, NULL, KIND(tx_to, DIRECTED, frames)},
@@ -225,6 +225,15 @@ static uint32_t q_count32(struct vsp_adapter *a, const struct oid *oid, struct a
 	return VSP_RNDIS_SUCCESS;
 }
 
+static uint32_t q_no_count(struct vsp_adapter *a, const struct oid *oid, struct answer *answer)
+{
+	const uint64_t none = 0;
+
+	(void)a;
+	(void)oid;
+	return answer_put(answer, &none, answer->room < 8 ? 4 : 8);
+}
+
 static uint32_t q_name(struct vsp_adapter *a, const struct oid *oid, struct answer *answer)
 {
 	(void)oid;
@@ -265,11 +274,12 @@ static uint32_t q_encapsulation(struct vsp_adapter *a, const struct oid *oid, st
 static uint32_t s_encapsulation(struct vsp_adapter *a, struct vmbus_cursor in)
 {
 	struct vsp_ndis_encapsulation e;
+	size_t len = in.len;
 
 	(void)a;
 	if (!vmbus_cursor_get(&in, &e, sizeof(e)))
 		return VSP_RNDIS_INVALID_LENGTH;
-	if (e.header.type != VSP_NDIS_OFFLOAD_ENCAPSULATION)
+	if (!vsp_ndis_object_valid(e.header, VSP_NDIS_OFFLOAD_ENCAPSULATION, sizeof(e), len))
 		return VSP_RNDIS_INVALID_DATA;
 	if (e.ipv4.enabled == 1 && memcmp(&e.ipv4, &encapsulation.ipv4, sizeof(e.ipv4)))
 		return VSP_RNDIS_NOT_SUPPORTED;

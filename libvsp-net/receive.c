@@ -75,7 +75,7 @@ static uint32_t window_take(struct net_channel *ch, uint32_t n)
 		slot_of(ch, rx->window[i].slot)->next = i + 1 < n ? rx->window[i + 1].slot : NET_NO_SLOT;
 	}
 	slot_of(ch, first)->last = rx->window[n - 1].slot;
-	slot_of(ch, first)->pieces = (uint16_t)n;
+	slot_of(ch, first)->pieces = (uint8_t)n;
 	slot_of(ch, first)->frame_next = NET_NO_SLOT;
 	rx->window_count -= n;
 	rx->iov_count -= used;
@@ -230,7 +230,7 @@ static bool frame_take(struct net_channel *ch, struct vsp_nic_frame *frame)
 		return false;
 	}
 	if (a->rss.on)
-		m.has_hash = vsp_rss_hash(&a->rss, head, &f, &m.hash);
+		m.hash_info = vsp_rss_hash(&a->rss, head, &f, &m.hash);
 	if (r.sum_needed)
 		vsp_frame_complete(&r, head, head_len, &ch->rx.list[2], frame->iov_count - 2,
 				   frame->len - head_len);
@@ -248,8 +248,11 @@ static bool frame_take(struct net_channel *ch, struct vsp_nic_frame *frame)
 	}
 	ch->stats.rx_frames++;
 	ch->stats.rx_bytes += frame->len;
-	vsp_traffic_add(ch->stats.rx_to, head + (r.vlan ? VSP_VLAN_TAG : 0), frame->len);
-	frame_dispatch(ch, first, m.has_hash, m.hash);
+	head += r.vlan ? VSP_VLAN_TAG : 0;
+	slot_of(ch, first)->kind = vsp_traffic_kind(head) & 3u;
+	slot_of(ch, first)->coalesced = r.gso;
+	vsp_traffic_add(ch->stats.rx_to, head, frame->len);
+	frame_dispatch(ch, first, m.hash_info != 0, m.hash);
 	return true;
 }
 
@@ -453,15 +456,41 @@ void vsp_net_receive_drop(struct net_channel *ch)
 	ch->rx.starved = false;
 }
 
-static void frames_put(struct net_channel *ch, uint32_t first)
+/* It was counted as received. */
+static void frame_discard(struct net_channel *ch, uint32_t first)
 {
-	while (first != NET_NO_SLOT) {
-		uint32_t next = slot_of(ch, first)->frame_next;
+	struct vsp_net_traffic *kind = &ch->stats.rx_to[slot_of(ch, first)->kind];
+	uint32_t len = 0;
 
-		slot_of(ch, slot_of(ch, first)->last)->next = NET_NO_SLOT;
-		vsp_net_slots_put(ch, first);
-		first = next;
+	for (uint32_t slot = first; slot != NET_NO_SLOT; slot = slot_of(ch, slot)->next)
+		len += slot_of(ch, slot)->len - NET_FRAME_OFFSET;
+	kind->frames--;
+	kind->bytes -= len;
+	ch->stats.rx_frames--;
+	ch->stats.rx_bytes -= len;
+	ch->stats.rx_filtered++;
+	vsp_net_slots_put(ch, first);
+}
+
+static void frames_discard(struct net_channel *ch, uint32_t *first, uint32_t *last, bool coalesced_only)
+{
+	uint32_t frame = *first, next;
+
+	for (*first = NET_NO_SLOT; frame != NET_NO_SLOT; frame = next) {
+		next = slot_of(ch, frame)->frame_next;
+		slot_of(ch, frame)->frame_next = NET_NO_SLOT;
+		slot_of(ch, slot_of(ch, frame)->last)->next = NET_NO_SLOT; /* a packet may have been tried */
+		if (coalesced_only && !slot_of(ch, frame)->coalesced)
+			ready_add(ch, first, last, frame);
+		else
+			frame_discard(ch, frame);
 	}
+}
+
+void vsp_net_receive_discard(struct net_channel *ch, bool coalesced_only)
+{
+	frames_discard(ch, &ch->rx.ready_first, &ch->rx.ready_last, coalesced_only);
+	frames_discard(ch, &ch->inbox_first, &ch->inbox_last, coalesced_only);
 }
 
 /* What the guest still holds of this channel it has forgotten, too. */
@@ -471,8 +500,7 @@ void vsp_net_receive_end(struct net_channel *ch)
 
 	if (s->slots) {
 		window_drop(ch);
-		frames_put(ch, ch->rx.ready_first);
-		frames_put(ch, ch->inbox_first);
+		vsp_net_receive_discard(ch, false);
 		for (uint32_t i = 0; i < s->count; i++) {
 			if (s->slots[i].sent_on != ch->index + 1)
 				continue;

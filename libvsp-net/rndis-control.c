@@ -60,9 +60,8 @@ static int on_initialize(struct vsp_adapter *a, const uint8_t *message, uint32_t
 	if (m.major != VSP_RNDIS_VERSION_MAJOR) {
 		c.status = VSP_RNDIS_BAD_VERSION;
 	} else {
+		vsp_adapter_restart(a);
 		a->initialized = true;
-		a->filter = 0;
-		a->changed |= VSP_CHANGED_RESET;
 	}
 	reply_put(reply, &c, sizeof(c));
 	return VMBUS_FAULT_NONE;
@@ -74,9 +73,7 @@ static int on_halt(struct vsp_adapter *a, const uint8_t *message, uint32_t len,
 	(void)message;
 	(void)len;
 	(void)reply;
-	a->initialized = false;
-	a->filter = 0;
-	a->changed |= VSP_CHANGED_RESET;
+	vsp_adapter_restart(a);
 	return VMBUS_FAULT_NONE;
 }
 
@@ -177,36 +174,43 @@ static int on_keepalive(struct vsp_adapter *a, const uint8_t *message, uint32_t 
 	return VMBUS_FAULT_NONE;
 }
 
-uint32_t vsp_rndis_type(const void *message, uint32_t len)
+static int row_find(const void *message, uint32_t len, struct vsp_rndis_header *h, const struct row **row)
 {
-	uint32_t type = 0;
+	if (len < sizeof(*h))
+		return VMBUS_FAULT_TRUNCATED;
+	memcpy(h, message, sizeof(*h));
+	if (h->length > len)
+		return VMBUS_FAULT_BAD_REQUEST;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (rows[i].type != h->type)
+			continue;
+		*row = &rows[i];
+		return h->length < rows[i].size ? VMBUS_FAULT_TRUNCATED : VMBUS_FAULT_NONE;
+	}
+	return VMBUS_FAULT_UNKNOWN_TYPE;
+}
 
-	if (len >= sizeof(struct vsp_rndis_header))
-		memcpy(&type, message, sizeof(type));
-	return type;
+int vsp_rndis_check(const void *message, uint32_t len)
+{
+	struct vsp_rndis_header h;
+	const struct row *row;
+
+	return row_find(message, len, &h, &row);
 }
 
 int vsp_rndis_control(struct vsp_adapter *a, const void *message, uint32_t len,
 		      struct vsp_rndis_reply *reply)
 {
 	struct vsp_rndis_header h;
+	const struct row *row;
+	int fault = row_find(message, len, &h, &row);
 
 	reply->len = 0;
-	if (len < sizeof(h))
-		return VMBUS_FAULT_TRUNCATED;
-	memcpy(&h, message, sizeof(h));
-	if (h.length > len)
-		return VMBUS_FAULT_BAD_REQUEST;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		if (rows[i].type != h.type)
-			continue;
-		if (h.length < rows[i].size)
-			return VMBUS_FAULT_TRUNCATED;
-		if (!a->initialized && !rows[i].before_initialize)
-			return VMBUS_FAULT_WRONG_STATE;
-		return rows[i].handle(a, message, h.length, reply);
-	}
-	return VMBUS_FAULT_UNKNOWN_TYPE;
+	if (fault)
+		return fault;
+	if (!a->initialized && !row->before_initialize)
+		return VMBUS_FAULT_WRONG_STATE;
+	return row->handle(a, message, h.length, reply);
 }
 
 void vsp_rndis_indicate(struct vsp_rndis_reply *reply, uint32_t status, const void *buffer,

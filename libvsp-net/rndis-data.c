@@ -52,6 +52,9 @@ static void info_take(struct vsp_rndis_data *data, uint32_t type, uint32_t value
 		data->has_hash = true;
 		data->hash = value;
 		break;
+	case VSP_INFO_HASH_INFO:
+		data->hash_info = value;
+		break;
 	case VSP_INFO_PACKET_ID:
 		data->has_packet_id = true;
 		data->packet_id = value;
@@ -108,8 +111,10 @@ uint32_t vsp_rndis_received_write(const struct vsp_rndis_received *r,
 		at = info_write(out, at, VSP_INFO_CHECKSUM, r->checksum);
 	if (r->has_vlan)
 		at = info_write(out, at, VSP_INFO_8021Q, r->vlan);
-	if (r->has_hash)
+	if (r->hash_info) { /* FreeBSD and DPDK ignore either without the other */
 		at = info_write(out, at, VSP_INFO_HASH, r->hash);
+		at = info_write(out, at, VSP_INFO_HASH_INFO, r->hash_info);
+	}
 	if (r->piece)
 		at = info_write(out, at, VSP_INFO_PACKET_ID, VSP_PIECE_VERSION | r->piece << 8);
 	h.info_length = at - (uint32_t)sizeof(h);

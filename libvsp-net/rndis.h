@@ -25,6 +25,7 @@ struct vsp_rndis_data {
 	uint32_t info_offset, info_length; /* <= VSP_RNDIS_INFO_MAX */
 	bool has_checksum, has_lso, has_vlan, has_hash, has_packet_id;
 	uint32_t checksum, lso, vlan, hash, packet_id; /* the values of VSP_INFO_* */
+	uint32_t hash_info; /* 0: none */
 };
 
 /* The fixed part of a data message in front of @available bytes, itself included.
@@ -40,12 +41,14 @@ int vsp_rndis_data_infos(struct vmbus_cursor infos, struct vsp_rndis_data *data)
 struct vsp_rndis_received {
 	uint32_t data_offset, data_length; /* offset from the message's first byte */
 	uint32_t checksum;                 /* VSP_CSUM_RX_*; 0: nothing known */
-	bool has_vlan, has_hash;
-	uint32_t vlan, hash;
+	bool has_vlan;
+	uint32_t vlan;
+	uint32_t hash_info; /* VSP_RSS_TOEPLITZ | what was hashed; 0: there is no hash */
+	uint32_t hash;
 	uint32_t piece; /* VSP_PIECE*; 0: a frame in one piece */
 };
 
-#define VSP_RNDIS_RECEIVED_MAX (sizeof(struct vsp_rndis_packet) + 4u * 16u)
+#define VSP_RNDIS_RECEIVED_MAX (sizeof(struct vsp_rndis_packet) + 5u * 16u)
 
 /* Writes the message in front of a frame; data_offset must leave room for it. Returns
  * its length up to the gap before the data. Every entry is 16 bytes long with its value at 12:
@@ -63,8 +66,9 @@ struct vsp_rndis_reply {
 	uint8_t bytes[VSP_RNDIS_REPLY_MAX];
 };
 
-/* The type of a message: PACKET is data, all else control. 0 if it is too short. */
-uint32_t vsp_rndis_type(const void *message, uint32_t len);
+/* Whether a message of @len bytes is a control message that guests may send, and whole.
+ * Returns 0 or the fault. */
+int vsp_rndis_check(const void *message, uint32_t len);
 
 /* Handles a control message, private bytes, for @adapter, whose `changed` tells what
  * became different. Always fills @reply. Returns 0, or the fault of a message that has no

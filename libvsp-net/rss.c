@@ -30,8 +30,8 @@ uint32_t vsp_rss_toeplitz(const struct vsp_rss *rss, const uint8_t *input, uint3
 	return hash;
 }
 
-bool vsp_rss_hash(const struct vsp_rss *rss, const uint8_t *head, const struct vsp_frame *f,
-		  uint32_t *hash)
+uint32_t vsp_rss_hash(const struct vsp_rss *rss, const uint8_t *head, const struct vsp_frame *f,
+		      uint32_t *hash)
 {
 	uint32_t addresses = f->version == 4 ? 8 : 32;
 	uint32_t tcp = f->version == 4 ? VSP_RSS_TCP_IPV4 : VSP_RSS_TCP_IPV6;
@@ -39,18 +39,18 @@ bool vsp_rss_hash(const struct vsp_rss *rss, const uint8_t *head, const struct v
 	uint8_t input[36];
 
 	if (!f->version || !(rss->types & (tcp | any)))
-		return false;
+		return 0;
 	memcpy(input, head + f->ip + (f->version == 4 ? 12 : 8), addresses);
 	if (rss->types & tcp && f->protocol == PROTOCOL_TCP && !f->fragment && f->transport &&
 	    f->transport + 4u <= VSP_HEAD) {
 		memcpy(input + addresses, head + f->transport, 4);
 		*hash = vsp_rss_toeplitz(rss, input, addresses + 4);
-		return true;
+		return VSP_RSS_TOEPLITZ | tcp;
 	}
 	if (!(rss->types & any))
-		return false;
+		return 0;
 	*hash = vsp_rss_toeplitz(rss, input, addresses);
-	return true;
+	return VSP_RSS_TOEPLITZ | any;
 }
 
 /* The table repeated until it is full, cut if it is longer. */

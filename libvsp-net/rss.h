@@ -29,9 +29,10 @@ uint32_t vsp_rss_set(struct vsp_rss *rss, uint32_t max_channels, struct vmbus_cu
 
 uint32_t vsp_rss_toeplitz(const struct vsp_rss *rss, const uint8_t *input, uint32_t len);
 
-/* The hash of a frame whose headers lie in @head. Returns false if its kind is not
- * hashed: it belongs to channel 0. */
-bool vsp_rss_hash(const struct vsp_rss *rss, const uint8_t *head, const struct vsp_frame *frame,
-		  uint32_t *hash);
+/* The hash of a frame whose headers lie in @head. Returns VSP_RSS_TOEPLITZ and what was
+ * hashed, VSP_RSS_TCP_IPV4 for instance; 0 if its kind is not hashed: it belongs to
+ * channel 0. */
+uint32_t vsp_rss_hash(const struct vsp_rss *rss, const uint8_t *head, const struct vsp_frame *frame,
+		      uint32_t *hash);
 
 #endif

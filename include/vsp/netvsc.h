@@ -38,6 +38,7 @@ struct vsp_netvsc_frame { /* received; the pieces are the host's again after ops
 	bool has_vlan, has_hash;
 	uint32_t vlan; /* as in VSP_INFO_8021Q */
 	uint32_t hash;
+	uint32_t hash_info; /* VSP_RSS_TOEPLITZ | VSP_RSS_IPV4, ...; 0: not told */
 };
 
 struct vsp_netvsc_ops { /* called from inside vsp_netvsc_poll(); any may be NULL */

@@ -143,6 +143,7 @@ VMBUS_ASSERT_SIZE(struct vsp_rndis_info, 12);
 #define VSP_INFO_LSO 2u
 #define VSP_INFO_8021Q 6u
 #define VSP_INFO_HASH 8u
+#define VSP_INFO_HASH_INFO 9u /* to the guest: what was hashed, and how; VSP_RSS_* */
 #define VSP_INFO_PACKET_ID 0x80000001u
 
 /* CHECKSUM from the guest: what to compute; the transport header's offset in bits 16 to 25 */
@@ -302,11 +303,12 @@ VMBUS_ASSERT_SIZE(struct vsp_ndis_link_speed, 16);
 
 struct vsp_rndis_config_parameter { /* offsets from the start of this structure */
 	uint32_t name_offset, name_length; /* bytes; UTF-16LE */
-	uint32_t type;                     /* 0 integer, 2 string */
+	uint32_t type;                     /* VSP_RNDIS_PARAMETER_* */
 	uint32_t value_offset, value_length;
 };
 VMBUS_ASSERT_SIZE(struct vsp_rndis_config_parameter, 20);
 #define VSP_RNDIS_PARAMETER_INTEGER 0u
+#define VSP_RNDIS_PARAMETER_HEX 1u /* an integer shown in hexadecimal */
 #define VSP_RNDIS_PARAMETER_STRING 2u
 
 #endif

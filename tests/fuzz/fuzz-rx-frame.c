@@ -21,7 +21,7 @@ static void frame_run(const struct vsp_vnet_header *h, uint8_t *head, uint32_t h
 	if (!vsp_frame_parse(head, head_len, &f) ||
 	    !vsp_frame_received(h, &f, head_len, head_len + rest_len, &r))
 		return;
-	message.has_hash = vsp_rss_hash(&rss, head, &f, &message.hash);
+	message.hash_info = vsp_rss_hash(&rss, head, &f, &message.hash);
 	if (r.sum_needed)
 		vsp_frame_complete(&r, head, head_len, &iov, 1, rest_len);
 	message.data_length = head_len + rest_len;

@@ -53,6 +53,7 @@ static void on_received(struct vsp_netvsc *vsc, const struct vsp_netvsc_frame *f
 	log->vlan = frame->vlan;
 	log->has_hash = frame->has_hash;
 	log->hash = frame->hash;
+	log->hash_info = frame->hash_info;
 	log->channel = (uint8_t)(vsc - w->vsc);
 	log->sum = 0;
 	for (uint32_t i = 0; i < frame->piece_count; i++) {
@@ -84,6 +85,7 @@ static void on_answered(struct vsp_netvsc *vsc, uint32_t status, const void *inf
 	struct world *w = world_of(vsc);
 
 	w->answered++;
+	w->received_before_answer = w->received;
 	w->answer_status = status;
 	w->answer_len = len;
 	memcpy(w->answer, info, len < sizeof(w->answer) ? len : sizeof(w->answer));
@@ -328,9 +330,13 @@ void world_up(struct world *w)
 
 	cr_assert_eq(vmbus_inproc_open(w->bus, w->channels[0], pages, pages, 0), 0);
 	bus_ok(w);
+	if (w->opened)
+		w->opened(w);
 	config.ops = &vsc_ops;
 	config.mtu = or_else(w->options.mtu, 1500);
 	config.rsc = w->options.rsc;
+	if (w->options.capabilities)
+		config.capabilities = w->options.capabilities;
 	config.filter |= VSP_FILTER_MULTICAST;
 	config.receive = w->receive;
 	config.send = w->send;

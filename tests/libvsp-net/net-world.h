@@ -24,10 +24,12 @@ struct world_options {
 	uint32_t receive_pages, send_pages; /* 0: 256 and 32 */
 	uint32_t ring_pages; /* 0: 9 */
 	bool rsc;
+	uint64_t capabilities; /* of the guest; 0: the usual ones */
 };
 
 struct world_frame {
 	uint32_t len, checksum, vlan, hash;
+	uint32_t hash_info;
 	bool coalesced, has_vlan, has_hash;
 	uint8_t channel;
 	uint8_t bytes[2048]; /* the first of them */
@@ -52,11 +54,13 @@ struct world {
 	uint32_t unreturned; /* received frames whose memory the guest still has */
 	uint32_t sent_status[WORLD_LOG]; /* by the number given as user */
 	uint32_t answer_status, answer_len;
+	uint32_t received_before_answer;
 	uint8_t answer[1024];
 	struct world_frame frames[WORLD_LOG]; /* received, at number % WORLD_LOG */
 	bool deaf; /* the driver does not look at its rings */
 	void (*raw)(struct world *w); /* a driver of the test's own, instead: reads channel 0 */
 	void *raw_user;
+	void (*opened)(struct world *w); /* the channel is; nothing was said on it yet */
 };
 
 struct world *world_new(const struct world_options *options);

@@ -227,6 +227,7 @@ Test(frame, checksum_request_out_of_the_frame_is_refused)
 		{"TCP field ends past the frame", VSP_CSUM_TX_TCP | 83u << 16, 100},
 		{"UDP field ends past the frame", VSP_CSUM_TX_UDP | 93u << 16, 100},
 		{"far out", VSP_CSUM_TX_TCP | 1023u << 16, 100},
+		{"in the IPv6 header", VSP_CSUM_TX_TCP | 53u << 16, 130},
 	};
 	struct vsp_vnet_header h;
 	uint8_t f[404];
@@ -234,7 +235,7 @@ Test(frame, checksum_request_out_of_the_frame_is_refused)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct vsp_rndis_data data = {.has_checksum = true, .checksum = rows[i].info};
 
-		build(&shapes[0], f, 100);
+		build(&shapes[strstr(rows[i].name, "IPv6") ? 2 : 0], f, 100);
 		cr_expect_eq(vsp_frame_transmit(&data, f, rows[i].len, rows[i].len, &h), 0, "%s",
 			     rows[i].name);
 		data.checksum -= 1u << 16; /* the edge, where there is one */
@@ -519,10 +520,10 @@ Test(rss, published_vectors_hold)
 		vsp_put16(f + t + 2, rows[i].to_port);
 		cr_assert(vsp_frame_parse(f, len, &parsed));
 		rss.types = 0x1701; /* as Linux asks */
-		cr_assert(vsp_rss_hash(&rss, f, &parsed, &hash));
+		cr_assert_eq(vsp_rss_hash(&rss, f, &parsed, &hash), s.version == 4 ? 0x201 : 0x1001);
 		cr_expect_eq(hash, rows[i].tcp, "%s: %#x", rows[i].from, hash);
 		rss.types = VSP_RSS_IPV4 | VSP_RSS_IPV6;
-		cr_assert(vsp_rss_hash(&rss, f, &parsed, &hash));
+		cr_assert_eq(vsp_rss_hash(&rss, f, &parsed, &hash), s.version == 4 ? 0x101 : 0x401);
 		cr_expect_eq(hash, rows[i].ip, "%s: %#x", rows[i].from, hash);
 		rss.types = 0;
 		cr_expect_not(vsp_rss_hash(&rss, f, &parsed, &hash));

@@ -12,6 +12,7 @@
 #include "netvsc.h"
 
 #define FRAME 100u
+#define MESSAGE (44u + FRAME) /* with it */
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const uint32_t edges[] = {0,    1,    4,    7,    8,          20,         28,         35,
@@ -57,7 +58,7 @@ static void goes_on(struct world *w, const char *what, uint32_t row)
 	wire_clear(w);
 	(void)message_make(w, row);
 	world_frame(frame, FRAME, row);
-	cr_assert_eq(section_send(w, 1, 44 + FRAME), VSP_NVSP_STATUS_SUCCESS, "%s, row %u", what,
+	cr_assert_eq(section_send(w, 1, MESSAGE), VSP_NVSP_STATUS_SUCCESS, "%s, row %u", what,
 		     row);
 	cr_assert_eq(world_take(w, 0, got, sizeof(got), NULL), FRAME,
 		     "%s, row %u: nothing came out", what,
@@ -92,55 +93,183 @@ static void message_put(struct world *w, const void *bytes, uint32_t len, bool a
 	world_settle(w);
 }
 
-/* Type by length by content. The fixture looks that each one that asks for an answer gets it,
- * once. */
-Test(hostile, nvsp_messages_of_every_type_and_length)
+/* Each type by each length by content. The fixture looks that each one that asks for an answer
+ * gets it, once. */
+static void messages_put(struct world *w, bool (*harmless)(uint32_t type))
 {
 	static const uint8_t fill[] = {0x00, 0x01, 0xff};
-	struct world *w = world_at_work(50);
 	uint32_t bytes[16];
 
 	for (uint32_t type = 0; type < VSP_NVSP_TYPE_END + 3; type++) {
 		uint32_t id = type < VSP_NVSP_TYPE_END ? type : 1u << (type % 3 * 10 + 9);
 
-		for (uint32_t row = 0; row < 3 * COUNT(fill); row++) {
-			static const uint32_t lens[] = {4, 20, 60};
+		for (uint32_t row = 0; harmless(id) && row < 46 * COUNT(fill); row++) {
+			uint32_t len = row / COUNT(fill);
 
-			if (id == VSP_NVSP_REVOKE_SEND_BUF)
-				continue; /* nothing is wrong with it: the buffer would be gone */
 			memset(bytes, fill[row % COUNT(fill)], sizeof(bytes));
 			bytes[0] = id;
-			message_put(w, bytes, lens[row / COUNT(fill)], row % 2);
+			message_put(w, bytes, len < 45 ? len : sizeof(bytes), row % 2);
 		}
-		goes_on(w, "type", type);
 	}
-	message_put(w, bytes, 0, true);
-	message_put(w, bytes, 3, true);
-	goes_on(w, "no type", 0);
+}
+
+static bool is_harmless(uint32_t type)
+{
+	return type != VSP_NVSP_REVOKE_SEND_BUF; /* nothing is wrong with it: the buffer would be gone */
+}
+
+Test(hostile, nvsp_messages_of_every_type_and_length)
+{
+	struct world *w = world_at_work(50);
+
+	messages_put(w, is_harmless);
+	goes_on(w, "types", 0);
 	world_down(w);
 	world_end(w);
 }
 
+/* A driver that only looks for answers. */
+static void answers_take(struct world *w)
+{
+	uint64_t buffer[64];
+	struct vmbus_packet packet;
+
+	while (vmbus_rx_next(&w->channels[0]->rx, buffer, sizeof(buffer), &packet) == 0)
+		cr_assert_eq(packet.type, VMBUS_PACKET_COMPLETION);
+	vmbus_guest_commit(w->channels[0]);
+	world_signal(w, 0);
+}
+
+static bool any_type(uint32_t type)
+{
+	(void)type;
+	return true;
+}
+
+static void before_setup(struct world *w)
+{
+	w->raw = answers_take;
+	messages_put(w, any_type);
+	w->raw = NULL;
+}
+
+/* Nothing was agreed on yet: the set-up begins as if nothing had been. */
+Test(hostile, nvsp_messages_before_the_set_up)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 55});
+
+	w->opened = before_setup;
+	world_up(w);
+	goes_on(w, "early", 0);
+	world_down(w);
+	world_end(w);
+}
+
+/* Sections and sizes by each other: the frame comes out where they name it, and
+ * in no other case. */
 Test(hostile, sections_and_sizes_that_are_none)
 {
-	static const uint32_t sections[] = {22, 0xffff, 0x7fffffff, 0xfffffffe,
-					    VSP_NVSP_NO_SECTION};
-	static const uint32_t sizes[] = {0, 1, 7, 8, 43, 6145, 0x10000, 0xffffffff};
+	static const uint32_t sections[] = {0, 1, 20, 21, 22, 0xffff, 0xaaaaa, 0x7fffffff, 0x80000000,
+					    0xfffffffe, VSP_NVSP_NO_SECTION};
+	static const uint32_t sizes[] = {0, 1, 3, 4, 7, 8, 43, 44, 143, 144, 145, 6143, 6144, 6145, 0x10000,
+					 0x7fffffff, 0xffffe800, 0xffffffff};
 	struct world *w = world_at_work(51);
+	uint8_t got[2048];
 
-	for (uint32_t i = 0; i < COUNT(sections); i++) {
+	cr_assert_eq(w->vsc[0].section_count, 21);
+	memset(w->send, 0, 32u << 12);
+	for (uint32_t i = 0; i < COUNT(sections) * COUNT(sizes); i++) {
+		uint32_t section = sections[i / COUNT(sizes)], size = sizes[i % COUNT(sizes)];
+		bool there = section == 1 && size >= MESSAGE && size <= 6144;
+		bool right = there && size < MESSAGE + 44; /* more is another message, and none */
+		uint32_t status;
+
 		(void)message_make(w, i);
-		cr_expect_eq(section_send(w, sections[i], 44 + FRAME), VSP_NVSP_STATUS_FAILURE,
-			     "section %#x",
-			     sections[i]);
+		status = section_send(w, section, size);
+		cr_expect_eq(status, right ? VSP_NVSP_STATUS_SUCCESS : VSP_NVSP_STATUS_FAILURE,
+			     "section %#x, %u bytes: %u", section, size, status);
+		cr_expect_eq(world_take(w, 0, got, sizeof(got), NULL), there ? FRAME : 0,
+			     "section %#x, %u bytes", section, size);
 		goes_on(w, "section", i);
 	}
-	for (uint32_t i = 0; i < COUNT(sizes); i++) {
-		(void)message_make(w, i);
-		cr_expect_eq(section_send(w, 1, sizes[i]), VSP_NVSP_STATUS_FAILURE, "%u bytes",
-			     sizes[i]);
-		goes_on(w, "size", i);
+	world_down(w);
+	world_end(w);
+}
+
+/* A range of guest pages with its words at the edges, as it lies in the ring. */
+struct direct {
+	struct vmbus_gpa_direct direct;
+	struct vmbus_gpa_range range;
+	uint64_t pfns[3];
+};
+
+static uint32_t direct_send(struct world *w, const struct direct *d, uint32_t words, uint32_t section,
+			    uint32_t section_len)
+{
+	const struct vsp_nvsp_message message = {
+		.type = VSP_NVSP_RNDIS, .u.rndis = {VSP_NVSP_CHANNEL_DATA, section, section_len}};
+	const struct vmbus_packet packet = {
+		.type = VMBUS_PACKET_GPA_DIRECT, .flags = VMBUS_PACKET_COMPLETION_REQUESTED,
+		.transaction_id = 1, .header = d, .header_len = 8 + words * 8, .payload = &message,
+		.payload_len = VSP_NVSP_SIZE_V61};
+
+	w->sent_status[1] = 0xffff;
+	/* the driver's books say that number 1 is under way */
+	cr_assert_eq(w->vsc[0].in_flight, 0);
+	w->vsc[0].free_ids[w->vsc[0].in_flight++] = 0;
+	w->vsc[0].sends[0].busy = true;
+	w->vsc[0].sends[0].user = (void *)1;
+	cr_assert_eq(vmbus_tx_put(&w->channels[0]->tx, &packet, 0), 0);
+	world_signal(w, 0);
+	world_settle(w);
+	return w->sent_status[1];
+}
+
+Test(hostile, page_lists_with_every_word_at_every_edge)
+{
+	static const uint32_t offsets[] = {0, 1, 4095, 4096, 4097, 0x7fffffff, 0x80000000, 0xffffffff};
+	static const uint64_t pages[] = {0, 1, 0x1fff, 0x2000, 0xfffffffffffffull, 1ull << 52, UINT64_MAX};
+	struct world *w = world_at_work(57);
+	uint8_t got[2048], frame[FRAME];
+	uint32_t row = 0, right = 0;
+
+	for (uint32_t i = 0; i < COUNT(offsets) * COUNT(edges) * 6 * (COUNT(pages) + 1); i++, row++) {
+		const struct vsp_rndis_packet m = {.header = {VSP_RNDIS_PACKET, sizeof(m) + FRAME},
+						   .data_offset = 36, .data_length = FRAME};
+		uint32_t words = i % 6, kind = i / 6 % (COUNT(pages) + 1), status, out;
+		struct direct d = {
+			.direct = {.range_count = words == 5 ? 0xffffffff : words > 0},
+			.range = {.byte_count = edges[i / 6 / (COUNT(pages) + 1) % COUNT(edges)],
+				  .byte_offset = offsets[i / 6 / (COUNT(pages) + 1) / COUNT(edges)]}};
+
+		for (uint32_t k = 0; k < 3; k++)
+			d.pfns[k] = kind < COUNT(pages) ? pages[kind] + k : w->page_pfns[k];
+		world_frame(frame, FRAME, row);
+		memset(w->pages, 0, 3 * 4096);
+		if (d.range.byte_offset < 4096) {
+			memcpy(w->pages + d.range.byte_offset, &m, sizeof(m));
+			memcpy(w->pages + d.range.byte_offset + sizeof(m), frame, FRAME);
+		}
+		status = direct_send(w, &d, words < 5 ? words : 4, VSP_NVSP_NO_SECTION, 0);
+		out = world_take(w, 0, got, sizeof(got), NULL);
+		if (status == VSP_NVSP_STATUS_SUCCESS) {
+			cr_expect(kind == COUNT(pages) && out == FRAME && !memcmp(got, frame, FRAME),
+				  "%u bytes at %u, %u words, pages %#lx", d.range.byte_count,
+				  d.range.byte_offset, words, d.pfns[0]);
+			right++;
+		} else {
+			/* what lies behind a message is another, and none */
+			bool more = kind == COUNT(pages) && d.range.byte_count >= MESSAGE + 44;
+
+			cr_expect(status == VSP_NVSP_STATUS_FAILURE && (out == 0 || (more && out == FRAME)),
+				  "%u bytes at %u, %u words, pages %#lx: status %u, %u bytes out",
+				  d.range.byte_count, d.range.byte_offset, words, d.pfns[0], status, out);
+		}
+		if (row % 64 == 0)
+			goes_on(w, "pages", row);
 	}
+	goes_on(w, "pages", row);
+	cr_expect_gt(right, 10, "%u", right);
 	world_down(w);
 	world_end(w);
 }
@@ -258,6 +387,99 @@ Test(hostile, control_requests_without_end)
 		failures += w->sent_status[i] == VSP_NVSP_STATUS_FAILURE;
 	cr_expect(failures > 20 && failures < 60, "%u failed", failures);
 	goes_on(w, "flood", 0);
+	world_down(w);
+	world_end(w);
+}
+
+/* The guest starts over, after a HALT that was meant. */
+static void revive(struct world *w)
+{
+	const struct vsp_rndis_initialize m = {
+		.header = {VSP_RNDIS_INITIALIZE, sizeof(m)}, .request_id = 77, .major = 1};
+	const uint32_t filter = VSP_FILTER_DIRECTED;
+
+	memcpy(vsp_netvsc_section(&w->vsc[0], 1), &m, sizeof(m));
+	cr_assert_eq(section_send(w, 1, sizeof(m)), VSP_NVSP_STATUS_SUCCESS);
+	cr_assert_eq(world_request(w, VSP_RNDIS_SET, 0x0001010e, &filter, sizeof(filter)), 0);
+}
+
+/* How many answers with this id lie in the control slots; they are wiped out. */
+static uint32_t answers_find(struct world *w, uint32_t type, uint32_t id)
+{
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; i < w->net->slots.control; i++) {
+		uint8_t *slot = w->receive + i * w->net->slots.size;
+		struct vsp_rndis_complete c;
+
+		memcpy(&c, slot, sizeof(c));
+		found += c.header.type == (type | VSP_RNDIS_COMPLETE) &&
+			 (type == VSP_RNDIS_RESET || c.request_id == id);
+		memset(slot, 0, sizeof(c));
+	}
+	return found;
+}
+
+/* Each type by each number of bytes by what the message says its length is. One that is whole is
+ * taken and answered, once; what is not fails, and nothing answers it. */
+Test(hostile, control_messages_of_every_type_and_length)
+{
+	static const struct {
+		uint32_t type, size; /* 0: not for guests to send */
+	} types[] = {{0, 0}, {2, 24}, {3, 12}, {4, 28}, {5, 28}, {6, 12}, {7, 0}, {8, 12}, {9, 28}, {10, 0},
+		     {0x80000002, 0}, {0x80000004, 0}, {0x80000005, 0}, {0xff000001, 0}, {0xffffffff, 0}};
+	struct world *w = world_at_work(56);
+	uint32_t row = 0;
+
+	for (uint32_t t = 0; t < COUNT(types); t++) {
+		for (uint32_t i = 0; i < 40 * 11; i++, row++) {
+			uint32_t n = i / 11, size = types[t].size;
+			const uint32_t lengths[11] = {0, 1, 7, 8, size - 1, size, size + 1, n, n + 1,
+						      0x7fffffff, 0xffffffff};
+			const uint32_t words[10] = {types[t].type, lengths[i % 11], 0x5a5a};
+			bool whole = size && words[1] >= size && words[1] <= n;
+			uint32_t status, answers;
+
+			memset(vsp_netvsc_section(&w->vsc[0], 1), 0, 64);
+			memcpy(vsp_netvsc_section(&w->vsc[0], 1), words, n);
+			status = section_send(w, 1, n);
+			cr_expect_eq(status, whole ? VSP_NVSP_STATUS_SUCCESS : VSP_NVSP_STATUS_FAILURE,
+				     "type %#x, %u bytes, length %#x: %u", words[0], n, words[1], status);
+			answers = answers_find(w, words[0], 0x5a5a);
+			cr_expect_eq(answers, whole && words[0] != VSP_RNDIS_HALT,
+				     "type %#x, %u bytes, length %#x: %u answers", words[0], n, words[1], answers);
+			if (whole && words[0] == VSP_RNDIS_HALT)
+				revive(w);
+		}
+		goes_on(w, "control", t);
+	}
+	world_down(w);
+	world_end(w);
+}
+
+/* After HALT, and before INITIALIZE, there is no one whose frame it could be. */
+Test(hostile, frames_out_of_order_fail)
+{
+	const struct vsp_rndis_request halt = {.header = {VSP_RNDIS_HALT, sizeof(halt)}};
+	const struct vsp_rndis_oid_request query = {.header = {VSP_RNDIS_QUERY, sizeof(query)},
+						    .request_id = 99, .oid = 0x00010106};
+	struct world *w = world_at_work(58);
+	uint8_t frame[FRAME], got[2048];
+
+	memcpy(vsp_netvsc_section(&w->vsc[0], 1), &halt, sizeof(halt));
+	cr_expect_eq(section_send(w, 1, sizeof(halt)), VSP_NVSP_STATUS_SUCCESS);
+	(void)message_make(w, 1);
+	cr_expect_eq(section_send(w, 1, MESSAGE), VSP_NVSP_STATUS_FAILURE);
+	cr_expect_eq(world_take(w, 0, got, sizeof(got), NULL), 0);
+	world_frame(frame, FRAME, 1);
+	cr_assert(world_put(w, 0, frame, FRAME, NULL));
+	world_settle(w);
+	cr_expect_eq(w->received, 0);
+	memcpy(vsp_netvsc_section(&w->vsc[0], 1), &query, sizeof(query));
+	(void)section_send(w, 1, sizeof(query));
+	cr_expect_eq(answers_find(w, VSP_RNDIS_QUERY, 99), 0);
+	revive(w);
+	goes_on(w, "revived", 0);
 	world_down(w);
 	world_end(w);
 }

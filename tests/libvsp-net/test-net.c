@@ -283,6 +283,114 @@ Test(net, coalesced_frames_stop_when_the_guest_says_so)
 	world_end(w);
 }
 
+static uint32_t free_slots(const struct world *w)
+{
+	const struct net_rx *rx = &w->net->channels[0]->rx;
+
+	return w->net->slots.free_count + rx->cache_count + rx->window_count;
+}
+
+/* What the host does while the driver is deaf. */
+static void deaf_settle(struct world *w)
+{
+	for (int i = 0; i < 5000 && vmbus_inproc_step_host(w->bus); i++)
+		;
+}
+
+/* Its ring has no room for the frames that wait, but for the answer: they do not come after it.
+ * Two ways to say so: no frames any more, and none that are coalesced. */
+Test(net, no_frame_follows_the_answer_that_ends_them)
+{
+	static const uint32_t nothing = 0, all = VSP_FILTER_DIRECTED;
+	static const struct vsp_ndis_offload_parameters whole = {
+		.header = {VSP_NDIS_DEFAULT, 3, sizeof(whole)}, .rsc_ipv4 = 1, .rsc_ipv6 = 1};
+	const struct vsp_vnet_header tso = {.flags = VSP_VNET_NEEDS_CSUM, .gso_type = VSP_VNET_GSO_TCPV4,
+					    .gso_size = 1448, .header_len = 54, .csum_start = 34,
+					    .csum_offset = 16};
+	static uint8_t frame[3000];
+
+	for (uint32_t way = 0; way < 2; way++) {
+		struct world *w = world_new(&(struct world_options){.seed = 19 + way, .rsc = true});
+		uint32_t slots, received;
+		struct vsp_net_stats stats;
+
+		world_up(w);
+		slots = free_slots(w);
+		w->deaf = true;
+		for (uint32_t i = 0; i < 404; i++) { /* a packet of 80 bytes each: 440 are left of 32 KiB */
+			world_frame(frame, 100, i);
+			cr_assert(world_put(w, 0, frame, 100, NULL));
+			deaf_settle(w);
+		}
+		for (uint32_t i = 0; i < 60; i++) {
+			tcp_frame(frame, way ? 3000 : 300);
+			cr_assert(world_put(w, 0, frame, way ? 3000 : 300, way ? &tso : NULL));
+		}
+		deaf_settle(w);
+		cr_assert_neq(w->net->channels[0]->rx.ready_first, NET_NO_SLOT, "they wait");
+		cr_assert_eq(vsp_netvsc_request(&w->vsc[0], VSP_RNDIS_SET, way ? 0xfc01020c : 0x0001010e,
+						way ? (const void *)&whole : &nothing,
+						way ? sizeof(whole) : sizeof(nothing)), 0);
+		world_signal(w, 0);
+		deaf_settle(w);
+		w->deaf = false;
+		vmbus_inproc_kick(w->bus, w->channels[0]);
+		world_settle(w);
+		cr_assert_eq(w->answer_status, 0);
+		cr_expect_eq(w->received_before_answer, 404, "%u", w->received_before_answer);
+		cr_expect_eq(w->received, 404, "%u came after the answer", w->received - 404);
+		cr_expect_eq(free_slots(w), slots, "%u of %u free", free_slots(w), slots);
+		vsp_net_get_stats(w->net, &stats);
+		cr_expect_eq(stats.rx_frames, 404);
+		cr_expect_eq(stats.rx_bytes, 404 * 100, "%lu", stats.rx_bytes);
+		cr_expect(stats.rx_to[0].frames == 404 && stats.rx_to[0].bytes == 404 * 100);
+		cr_expect_eq(stats.rx_filtered, 60, "%lu", stats.rx_filtered);
+		received = w->received;
+		cr_expect_eq(world_request(w, VSP_RNDIS_SET, 0x0001010e, &all, 4), 0);
+		world_frame(frame, 100, 5);
+		cr_assert(world_put(w, 0, frame, 100, NULL));
+		world_settle(w);
+		cr_expect_eq(w->received, received + 1);
+		world_down(w);
+		world_end(w);
+	}
+}
+
+/* A change of the filter or of other offloads is no reason to lose anything. */
+Test(net, frames_that_wait_survive_other_changes)
+{
+	static const uint32_t filter = VSP_FILTER_DIRECTED;
+	static const struct vsp_ndis_offload_parameters p = {
+		.header = {VSP_NDIS_DEFAULT, 3, sizeof(p)}, .rsc_ipv4 = 1, .rsc_ipv6 = 1};
+	uint8_t frame[100];
+
+	for (uint32_t way = 0; way < 2; way++) {
+		struct world *w = world_new(&(struct world_options){.seed = 29 + way, .rsc = way == 1});
+
+		world_up(w);
+		w->deaf = true;
+		for (uint32_t i = 0; i < 464; i++) {
+			world_frame(frame, 100, i);
+			cr_assert(world_put(w, 0, frame, 100, NULL));
+			if (i < 404)
+				deaf_settle(w);
+		}
+		deaf_settle(w);
+		cr_assert_neq(w->net->channels[0]->rx.ready_first, NET_NO_SLOT, "they wait");
+		cr_assert_eq(vsp_netvsc_request(&w->vsc[0], VSP_RNDIS_SET, way ? 0xfc01020c : 0x0001010e,
+						way ? (const void *)&p : &filter, way ? sizeof(p) : sizeof(filter)), 0);
+		world_signal(w, 0);
+		deaf_settle(w);
+		w->deaf = false;
+		vmbus_inproc_kick(w->bus, w->channels[0]);
+		world_settle(w);
+		cr_expect_eq(w->answer_status, 0);
+		cr_expect_eq(w->received, 464, "%u", w->received);
+		world_down(w);
+		world_end(w);
+	}
+}
+
 Test(net, segmentation_leaves_the_guest_with_lengths_and_seed_right)
 {
 	static uint8_t frame[40000], got[40004];
@@ -337,9 +445,7 @@ Test(net, guest_without_slots_starves_itself_and_loses_nothing)
 		world_frame(frame, sizeof(frame), i);
 		cr_assert(world_put(w, 0, frame, sizeof(frame), NULL));
 	}
-	for (int i = 0; i < 5000; i++)
-		if (!vmbus_inproc_step(w->bus))
-			break;
+	deaf_settle(w);
 	vsp_net_get_stats(w->net, &stats);
 	cr_expect_eq(stats.rx_waits, 1);
 	cr_expect_lt(stats.rx_frames, 60);
@@ -490,6 +596,108 @@ Test(net, link_changes_are_told_and_queried)
 	world_end(w);
 }
 
+static const struct vsp_nic_ops *inner_ops;
+static uint64_t speed;
+
+static void info_with_speed(struct vsp_nic *nic, struct vsp_nic_info *info)
+{
+	inner_ops->get_info(nic, info);
+	info->speed_bps = speed;
+}
+
+/* How often a status was indicated since the last time; @value: what its buffer begins with. */
+static uint32_t indications_find(struct world *w, uint32_t status, uint32_t len, uint32_t *value)
+{
+	uint32_t found = 0;
+
+	for (uint32_t i = 0; i < w->net->slots.control; i++) {
+		uint8_t *slot = w->receive + i * w->net->slots.size;
+		struct vsp_rndis_indicate m;
+
+		memcpy(&m, slot, sizeof(m));
+		if (m.header.type != VSP_RNDIS_INDICATE || m.status != status)
+			continue;
+		cr_expect(m.header.length == sizeof(m) + len && m.buffer_length == len && m.buffer_offset == 12);
+		memcpy(value, slot + sizeof(m), sizeof(*value));
+		memset(slot, 0, sizeof(m));
+		found++;
+	}
+	return found;
+}
+
+/* Guests that said they want them are told of speeds, and later if there is no slot to say it
+ * with. */
+Test(net, speed_changes_are_told_to_guests_that_want_them)
+{
+	struct vsp_nic_ops ops;
+
+	for (uint32_t wanted = 0; wanted < 2; wanted++) {
+		struct world *w = world_new(&(struct world_options){
+			.seed = 22, .capabilities = wanted ? VSP_NVSP_CAP_TEAMING : VSP_NVSP_CAP_8021Q});
+		uint8_t frame[100], got[200];
+		uint32_t value = 0;
+		uint16_t slots;
+
+		inner_ops = w->net->nic->ops;
+		ops = *inner_ops;
+		ops.get_info = info_with_speed;
+		w->net->nic->ops = &ops;
+		speed = 1000000000;
+		world_up(w);
+		cr_expect_eq(world_request(w, VSP_RNDIS_QUERY, 0x00010107, NULL, 0), 0);
+		memcpy(&value, w->answer, 4);
+		cr_expect_eq(value, 10000000);
+		cr_expect_eq(indications_find(w, VSP_RNDIS_LINK_SPEED_CHANGE, 4, &value), 0, "it asked itself");
+
+		speed = 25000000000;
+		vsp_nic_pair_set_link(w->peer, true);
+		world_settle(w);
+		cr_expect_eq(indications_find(w, VSP_RNDIS_LINK_SPEED_CHANGE, 4, &value), wanted);
+		cr_expect_eq(value, wanted ? 250000000 : 10000000);
+		vsp_nic_pair_set_link(w->peer, true);
+		world_settle(w);
+		cr_expect_eq(indications_find(w, VSP_RNDIS_LINK_SPEED_CHANGE, 4, &value), 0, "it is the same");
+
+		slots = w->net->control_slots;
+		w->net->control_slots = 0;
+		speed = 800000000000;
+		vsp_nic_pair_set_link(w->peer, true);
+		world_settle(w);
+		w->net->control_slots = slots;
+		world_frame(frame, sizeof(frame), 1);
+		cr_assert_eq(section_send(w, 0, 1, frame, sizeof(frame), 0), 0);
+		world_signal(w, 0);
+		world_settle(w);
+		cr_expect_eq(world_take(w, 0, got, sizeof(got), NULL), sizeof(frame));
+		cr_expect_eq(indications_find(w, VSP_RNDIS_LINK_SPEED_CHANGE, 4, &value), wanted, "later");
+		cr_expect(!wanted || value == 0xffffffff, "as much as can be said: %u", value);
+		cr_expect_eq(w->links, 0);
+		world_down(w);
+		world_end(w);
+	}
+}
+
+Test(net, offloads_that_change_are_told_once)
+{
+	const struct vsp_ndis_offload_parameters p = {
+		.header = {VSP_NDIS_DEFAULT, 3, sizeof(p)}, .lso_v2_ipv4 = 1};
+	struct world *w = world_new(&(struct world_options){.seed = 23});
+	uint32_t value = 0;
+
+	world_up(w);
+	(void)indications_find(w, VSP_RNDIS_OFFLOAD_CURRENT_CONFIG, 156, &value);
+	cr_expect_eq(world_request(w, VSP_RNDIS_QUERY, 0x00010106, NULL, 0), 0);
+	cr_expect_eq(indications_find(w, VSP_RNDIS_OFFLOAD_CURRENT_CONFIG, 156, &value), 0);
+	cr_expect_eq(world_request(w, VSP_RNDIS_SET, 0xfc01020c, &p, sizeof(p)), 0);
+	cr_expect_eq(indications_find(w, VSP_RNDIS_OFFLOAD_CURRENT_CONFIG, 156, &value), 1);
+	cr_expect_eq(value, 0x009c03a7);
+	cr_expect_eq(world_request(w, VSP_RNDIS_QUERY, 0xfc01020b, NULL, 0), 0);
+	memcpy(&value, w->answer + offsetof(struct vsp_ndis_offload, lso_ipv4), 4);
+	cr_expect_eq(value, 0, "it is off");
+	world_down(w);
+	world_end(w);
+}
+
 Test(net, counters_are_answered_and_kept_over_a_close)
 {
 	struct world *w = world_new(&(struct world_options){.seed = 14});
@@ -592,6 +800,7 @@ Test(net, sub_channels_carry_frames_and_rss_chooses_among_them)
 		cr_assert(world_put(w, i % 4, frame, sizeof(frame), NULL));
 		world_settle(w);
 		cr_assert(w->frames[at].has_hash);
+		cr_expect_eq(w->frames[at].hash_info, VSP_RSS_TOEPLITZ | VSP_RSS_IPV4, "UDP by its addresses");
 		cr_expect_eq(w->frames[at].channel, table[w->frames[at].hash % VSP_RSS_ENTRIES]);
 		seen |= 1u << w->frames[at].channel;
 	}
@@ -653,9 +862,7 @@ Test(net, channels_that_share_few_slots_all_get_on)
 		world_frame(frame, sizeof(frame), i);
 		cr_assert(world_put(w, i % 4, frame, sizeof(frame), NULL));
 	}
-	for (int i = 0; i < 5000; i++)
-		if (!vmbus_inproc_step(w->bus))
-			break;
+	deaf_settle(w);
 	w->deaf = false;
 	for (uint32_t i = 0; i < 4; i++)
 		vmbus_inproc_kick(w->bus, w->channels[i]);

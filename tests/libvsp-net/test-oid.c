@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <stddef.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -21,36 +22,127 @@ static void adapter_start(struct vsp_adapter *a)
 	a->stats.tx_frames = 0x100000002ull;
 }
 
-Test(oid, answers_have_exactly_the_size_guests_want)
-{
-	static const struct {
-		uint32_t oid, len, room;
-		uint64_t value;
-	} rows[] = {
-		{0x00010102, 4, 0, 0},          {0x00010105, 4, 0, 1500},     {0x00010106, 4, 0, 1500},
-		{0x00010107, 4, 0, 250000000},  {0x0001010a, 4, 0, 1514},     {0x0001010c, 4, 0, 0x155d},
-		{0x0001010d, 21, 0, 0},         {0x0001010e, 4, 0, 0},        {0x00010110, 2, 0, 0x100},
-		{0x00010111, 4, 0, 1514},       {0x00010113, 4, 0, 0x24d},    {0x00010114, 4, 0, 0},
-		{0x00010115, 4, 0, 0xffffffff}, {0x00010116, 2, 0, 0x100},    {0x00010203, 18, 0, 0},
-		{0x00010206, 16, 0, 25000000000ull}, {0x00010207, 40, 0, 0},  {0x00020216, 512, 0, 0},
-		{0x00020101, 4, 0, 2},          {0x00020101, 4, 4, 2},        {0x00020101, 8, 8, 0x100000002ull},
-		{0x0002021a, 8, 0, 0},          {0x01010101, 6, 0, 0},        {0x01010102, 6, 0, 0},
-		{0x01010104, 4, 0, 32},         {0x01020101, 4, 0, 0},        {0xfc01020b, 156, 0, 0},
-		{0xfc01020d, 156, 0, 0},        {0x0101010a, 28, 0, 0},
-	};
+/* Every OID there is in the protocol. @len: of the answer, 0: no query; @list: the first NDIS
+ * version whose list has it, NEVER: none, as it is not served. */
+#define NEVER 0xffffu
+static const struct {
+	uint32_t oid, len;
+	uint64_t value; /* the first 8 bytes of the answer */
+	uint16_t list;
+	bool set;
+} every[] = {
+	{0x00010101, 61 * 4, 0x0001010200010101, 0, false}, /* supported list */
+	{0x00010102, 4, 0, 0, false},                       /* hardware status */
+	{0x00010103, 4, 0, 0, false},                       /* media supported */
+	{0x00010104, 4, 0, 0, false},                       /* media in use */
+	{0x00010105, 4, 1500, 0, false},                    /* maximum lookahead */
+	{0x00010106, 4, 1500, 0, false},                    /* maximum frame size */
+	{0x00010107, 4, 250000000, 0, false},               /* link speed */
+	{0x00010108, 4, 262144, 0, false},                  /* transmit buffer space */
+	{0x00010109, 4, 262144, 0, false},                  /* receive buffer space */
+	{0x0001010a, 4, 1514, 0, false},                    /* transmit block size */
+	{0x0001010b, 4, 1514, 0, false},                    /* receive block size */
+	{0x0001010c, 4, 0x155d, 0, false},                  /* vendor id */
+	{0x0001010d, 21, 0x666f736f7263694d, 0, false},     /* vendor description: "Microsof..." */
+	{0x0001010e, 4, 0, 0, true},                        /* packet filter */
+	{0x0001010f, 4, 1500, 0, true},                     /* current lookahead */
+	{0x00010110, 2, 0x0100, 0, false},                  /* driver version */
+	{0x00010111, 4, 1514, 0, false},                    /* maximum total size */
+	{0x00010112, 0, 0, 0, true},                        /* protocol options */
+	{0x00010113, 4, 0x24d, 0, false},                   /* MAC options */
+	{0x00010114, 4, 0, 0, false},                       /* media connect status */
+	{0x00010115, 4, 0xffffffff, 0, false},              /* maximum send packets */
+	{0x00010116, 2, 0x0100, 0, false},                  /* vendor driver version */
+	{0x00010117, 0, 0, NEVER, false},                   /* supported GUIDs: NDIS answers it */
+	{0x00010118, 0, 0, 0, true},                        /* network layer addresses */
+	{0x00010119, 0, 0, NEVER, false},                   /* transport header offset */
+	{0x00010203, 18, 0x0000030100120288, 0x61e, false}, /* RSS capabilities */
+	{0x00010204, 0, 0, 0x61e, true},                    /* RSS parameters */
+	{0x00010206, 16, 25000000000, 0x600, false},        /* maximum link speed */
+	{0x00010207, 40, 0x0000000100280180, 0x600, false}, /* link state */
+	{0x00010208, 0, 0, NEVER, false},                   /* link parameters */
+	{0x00010209, 0, 0, NEVER, false},                   /* interrupt moderation */
+	{0x0001021a, 0, 0, NEVER, false},                   /* machine name */
+	{0x0001021b, 0, 0, 0, true},                        /* RNDIS config parameter */
+	{0x00020101, 4, 101, 0, false},                     /* frames sent */
+	{0x00020102, 4, 106, 0, false},                     /* frames received */
+	{0x00020103, 4, 103, 0, false},                     /* errors sending */
+	{0x00020104, 4, 109, 0, false},                     /* errors receiving */
+	{0x00020105, 4, 0, 0, false},                       /* no buffer: frames wait, none is lost */
+	{0x00020201, 4, 112, 0, false},                     /* sent to one: bytes, frames */
+	{0x00020202, 4, 113, 0, false},
+	{0x00020203, 4, 114, 0, false},                     /* to several */
+	{0x00020204, 4, 115, 0, false},
+	{0x00020205, 4, 116, 0, false},                     /* to all */
+	{0x00020206, 4, 117, 0, false},
+	{0x00020207, 4, 118, 0, false},                     /* received, likewise */
+	{0x00020208, 4, 119, 0, false},
+	{0x00020209, 4, 120, 0, false},
+	{0x0002020a, 4, 121, 0, false},
+	{0x0002020b, 4, 122, 0, false},
+	{0x0002020c, 4, 123, 0, false},
+	{0x00020216, 512, 0x003000740065006e, 0, false},   /* friendly name */
+	{0x00020219, 8, 0x10000006b, 0x600, false},         /* bytes received */
+	{0x0002021a, 8, 0x100000066, 0x600, false},         /* bytes sent */
+	{0x0002021b, 8, 0x10000006d, 0x600, false},         /* discards receiving */
+	{0x0002021c, 8, 0x100000068, 0x600, false},         /* discards sending */
+	{0x0002021d, 0, 0, NEVER, false},                   /* RSC statistics */
+	{0x01010101, 6, 0x0302015d1500, 0, false},          /* permanent address */
+	{0x01010102, 6, 0x0302015d1500, 0, false},          /* current address */
+	{0x01010103, 0, 0, 0, true},                        /* multicast list */
+	{0x01010104, 4, 32, 0, false},                      /* maximum list size */
+	{0x01010105, 0, 0, NEVER, false},                   /* 802.3 MAC options */
+	{0x0101010a, 28, 0x00000001001c01a8, 0x600, true},  /* offload encapsulation */
+	{0x01010208, 0, 0, NEVER, false},                   /* add, delete multicast address */
+	{0x01010209, 0, 0, NEVER, false},
+	{0x01020101, 4, 0, 0, false},                       /* alignment errors, collisions */
+	{0x01020102, 4, 0, 0, false},
+	{0x01020103, 4, 0, 0, false},
+	{0xfc01020b, 156, 0x00000002009c03a7, 0x600, false}, /* offloads now on */
+	{0xfc01020c, 0, 0, 0x600, true},                    /* offload parameters */
+	{0xfc01020d, 156, 0x00000002009c03a7, 0x600, false}, /* offloads possible */
+	{0xfc01020e, 0, 0, NEVER, false},                   /* connection offloads */
+	{0xfc01020f, 0, 0, NEVER, false},
+};
+#define EVERY (sizeof(every) / sizeof(every[0]))
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+/* Each counter has its number, counted from 101 in the order of the struct. */
+static void stats_fill(struct vsp_net_stats *stats)
+{
+	uint64_t *words = (uint64_t *)stats;
+
+	for (size_t i = 0; i < sizeof(*stats) / sizeof(words[0]); i++)
+		words[i] = 0x100000000ull + 101 + i;
+}
+
+Test(oid, every_one_is_answered_exactly_or_refused)
+{
+	for (size_t i = 0; i < EVERY; i++) {
 		uint8_t out[VSP_OID_ANSWER_MAX];
 		struct vsp_adapter a;
 		uint64_t value = 0;
-		uint32_t len;
+		uint32_t len = 77, status;
 
 		adapter_start(&a);
-		cr_expect_eq(vsp_oid_query(&a, rows[i].oid, rows[i].room, out, &len), 0, "%#x", rows[i].oid);
-		cr_expect_eq(len, rows[i].len, "%#x: %u", rows[i].oid, len);
+		stats_fill(&a.stats);
+		status = vsp_oid_query(&a, every[i].oid, 0, out, &len);
+		cr_expect_eq(status, every[i].len ? VSP_RNDIS_SUCCESS : VSP_RNDIS_NOT_SUPPORTED, "%#x: %#x",
+			     every[i].oid, status);
+		cr_expect_eq(len, every[i].len, "%#x: %u bytes", every[i].oid, len);
 		memcpy(&value, out, len < 8 ? len : 8);
-		if (rows[i].value)
-			cr_expect_eq(value, rows[i].value, "%#x", rows[i].oid);
+		cr_expect_eq(value, every[i].value, "%#x: %#lx", every[i].oid, value);
+		status = vsp_oid_set(&a, every[i].oid, vmbus_cursor_of(out, 0));
+		cr_expect_eq(status != VSP_RNDIS_NOT_SUPPORTED, every[i].set, "set %#x: %#x", every[i].oid,
+			     status);
+		if (every[i].oid >> 16 != 2 || every[i].len != 4)
+			continue;
+		for (uint32_t room = 1; room < 10; room++) { /* the guest's buffer chooses */
+			cr_expect_eq(vsp_oid_query(&a, every[i].oid, room, out, &len), 0);
+			cr_expect_eq(len, room < 8 ? 4 : 8, "%#x, room for %u: %u", every[i].oid, room, len);
+			memcpy(&value, out, len);
+			cr_expect_eq(value, every[i].value ? every[i].value + (room < 8 ? 0 : 1ull << 32) : 0);
+			value = 0;
+		}
 	}
 }
 
@@ -80,35 +172,90 @@ Test(oid, every_row_listed_answers_and_no_number_beside_one_does)
 	}
 }
 
-Test(oid, list_depends_on_the_ndis_version)
+Test(oid, list_has_what_is_served_to_the_ndis_version)
 {
 	static const struct {
 		uint32_t major, minor, status;
-		bool offload, rss;
-	} rows[] = {{5, 1, 0, false, false},  {6, 0, 0, true, false}, {6, 29, 0, true, false},
-		    {6, 30, 0, true, true},   {6, 85, 0, true, true}, {4, 0, VSP_RNDIS_BAD_VERSION, 0, 0},
-		    {7, 0, VSP_RNDIS_BAD_VERSION, 0, 0}};
+		uint16_t list;
+	} rows[] = {{5, 1, 0, 0x501},  {6, 0, 0, 0x600},  {6, 1, 0, 0x601},  {6, 20, 0, 0x614},
+		    {6, 29, 0, 0x61d}, {6, 30, 0, 0x61e}, {6, 85, 0, 0x655}, {4, 0, VSP_RNDIS_BAD_VERSION, 0},
+		    {7, 0, VSP_RNDIS_BAD_VERSION, 0}, {0, 0, VSP_RNDIS_BAD_VERSION, 0}};
 
-	for (size_t i = 0; i < 7; i++) {
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		uint8_t out[VSP_OID_ANSWER_MAX];
-		bool offload = false, rss = false;
 		struct vsp_adapter a;
-		uint32_t len;
+		uint32_t len, at = 0, oid;
 
 		adapter_start(&a);
 		a.ndis_major = rows[i].major;
 		a.ndis_minor = rows[i].minor;
 		cr_expect_eq(vsp_oid_query(&a, 0x00010101, 0, out, &len), rows[i].status);
-		for (uint32_t k = 0; k < len; k += 4) {
-			uint32_t oid;
-
-			memcpy(&oid, out + k, 4);
-			offload |= oid == 0xfc01020d;
-			rss |= oid == 0x00010203;
+		for (size_t k = 0; !rows[i].status && k < EVERY; k++) {
+			if (every[k].list > rows[i].list)
+				continue;
+			cr_assert_lt(at, len, "%u.%u", rows[i].major, rows[i].minor);
+			memcpy(&oid, out + at, 4);
+			cr_expect_eq(oid, every[k].oid, "%u.%u: %#x", rows[i].major, rows[i].minor, oid);
+			at += 4;
 		}
-		cr_expect_eq(offload, rows[i].offload, "%u.%u", rows[i].major, rows[i].minor);
-		cr_expect_eq(rss, rows[i].rss, "%u.%u", rows[i].major, rows[i].minor);
+		cr_expect_eq(len, at, "%u.%u: %u bytes", rows[i].major, rows[i].minor, len);
 	}
+}
+
+Test(oid, speed_and_link_are_told_in_every_form)
+{
+	static const struct {
+		uint64_t bps, units;
+		bool up;
+	} rows[] = {{0, 100000000, true}, {99, 0, true}, {10000000, 100000, false},
+		    {429496729500ull, 0xffffffff, true}, {800000000000ull, 0xffffffff, true}};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t out[VSP_OID_ANSWER_MAX];
+		struct vsp_ndis_link_state state;
+		struct vsp_adapter a;
+		uint64_t value = 0, bps = rows[i].bps ? rows[i].bps : 10000000000ull, both[2];
+		uint32_t len;
+
+		adapter_start(&a);
+		a.speed_bps = rows[i].bps;
+		a.link_up = rows[i].up;
+		vsp_adapter_reset(&a); /* an unknown speed is some speed */
+		cr_expect_eq(vsp_oid_query(&a, 0x00010107, 0, out, &len), 0);
+		memcpy(&value, out, 4);
+		cr_expect_eq(value, rows[i].units, "%lu bit/s: %lu", rows[i].bps, value);
+		cr_expect_eq(vsp_oid_query(&a, 0x00010206, 0, out, &len), 0);
+		memcpy(both, out, 16);
+		cr_expect(both[0] == bps && both[1] == bps);
+		cr_expect_eq(vsp_oid_query(&a, 0x00010207, 0, out, &len), 0);
+		memcpy(&state, out, sizeof(state));
+		cr_expect_eq(state.connect, rows[i].up ? 1 : 2);
+		cr_expect(state.duplex == 2 && state.transmit_bps == bps && state.receive_bps == bps);
+		cr_expect_eq(vsp_oid_query(&a, 0x00010114, 0, out, &len), 0);
+		cr_expect_eq(out[0], rows[i].up ? 0 : 1);
+	}
+}
+
+Test(oid, rss_capabilities_and_name_are_whole)
+{
+	static char longest[VSP_FRIENDLY_NAME];
+	struct vsp_ndis_rss_capabilities caps;
+	uint8_t out[VSP_OID_ANSWER_MAX];
+	struct vsp_adapter a;
+	uint32_t len;
+
+	adapter_start(&a);
+	a.max_channels = 9;
+	cr_expect_eq(vsp_oid_query(&a, 0x00010203, 0, out, &len), 0);
+	memcpy(&caps, out, sizeof(caps));
+	cr_expect(caps.flags == 0x301 && caps.interrupts == 1 && caps.queues == 9 && caps.entries == 128);
+	memset(longest, 'x', sizeof(longest));
+	memcpy(a.friendly_name, longest, sizeof(a.friendly_name));
+	memset(out, 0xee, sizeof(out));
+	cr_expect_eq(vsp_oid_query(&a, 0x00020216, 0, out, &len), 0);
+	for (uint32_t i = 0; i < 512; i++)
+		cr_expect_eq(out[i], i < 510 && i % 2 == 0 ? 'x' : 0, "byte %u", i);
+	cr_expect_eq(out[512], 0xee);
 }
 
 Test(oid, offload_structure_is_what_linux_checks)
@@ -154,6 +301,9 @@ Test(oid, offload_parameters_as_linux_sends_them_and_worse)
 		{"revision 1", 20, 0, 0x80, 1, 0, 1, 0, 20, false, false, false},
 		{"receive only", 28, 0, 0x80, 3, 0, 1, 1, 28, false, false, false},
 		{"nothing changes", 28, 0, 0x80, 0, 0, 0, 0, 28, true, true, false},
+		{"its own size counts", 28, 0, 0x80, 4, 0, 2, 2, 22, true, true, false},
+		{"not even revision 1", 28, VSP_RNDIS_INVALID_DATA, 0x80, 4, 0, 2, 2, 19, true, true, false},
+		{"a newer one", 40, 0, 0x80, 4, 0, 2, 2, 40, true, true, true},
 		{"too short", 19, VSP_RNDIS_INVALID_LENGTH, 0x80, 4, 0, 2, 2, 19, true, true, false},
 		{"says more than there is", 22, VSP_RNDIS_INVALID_DATA, 0x80, 4, 0, 2, 2, 28, true, true, false},
 		{"another object", 28, VSP_RNDIS_INVALID_DATA, 0xa7, 4, 0, 2, 2, 28, true, true, false},
@@ -162,9 +312,11 @@ Test(oid, offload_parameters_as_linux_sends_them_and_worse)
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		const struct vsp_ndis_offload_parameters p = {
-			.header = {rows[i].type, 3, rows[i].size}, .tcp_ipv4_checksum = rows[i].csum,
-			.lso_v1 = rows[i].lso1, .lso_v2_ipv4 = rows[i].lso2, .rsc_ipv4 = rows[i].rsc};
+		const struct {
+			struct vsp_ndis_offload_parameters p;
+			uint8_t more[12];
+		} p = {.p = {.header = {rows[i].type, 3, rows[i].size}, .tcp_ipv4_checksum = rows[i].csum,
+			     .lso_v1 = rows[i].lso1, .lso_v2_ipv4 = rows[i].lso2, .rsc_ipv4 = rows[i].rsc}};
 		struct vsp_adapter a;
 
 		adapter_start(&a);
@@ -200,13 +352,13 @@ static uint32_t parameter(uint8_t *out, const char *name, uint32_t type, const c
 
 	memset(out, 0, 600);
 	p.value_offset = 20 + p.name_length;
-	if (type == 0)
+	if (type < 2)
 		p.value_length = 4;
 	memcpy(out, &p, sizeof(p));
 	for (size_t i = 0; name[i]; i++)
 		out[20 + i * 2] = (uint8_t)name[i];
 	for (size_t i = 0; value[i]; i++)
-		out[p.value_offset + i * (type ? 2 : 1)] = (uint8_t)value[i];
+		out[p.value_offset + i * (type < 2 ? 1 : 2)] = (uint8_t)value[i];
 	return p.value_offset + p.value_length;
 }
 
@@ -224,6 +376,12 @@ Test(oid, mac_address_changes_by_config_parameter)
 		{"NetworkAddress", "00155D0a0B0cd", VSP_RNDIS_INVALID_DATA},
 		{"NetworkAddress", "00155D0a0B0g", VSP_RNDIS_INVALID_DATA},
 		{"NetworkAddress", "", VSP_RNDIS_INVALID_DATA},
+		{"NetworkAddress", "00155D0a0B0G", VSP_RNDIS_INVALID_DATA},
+		{"NetworkAddress", "g0155D0a0B0c", VSP_RNDIS_INVALID_DATA},
+		{"NetworkAddress", "00155D0a0B:c", VSP_RNDIS_INVALID_DATA},
+		{"NetworkAddress", "00155D0a0B/c", VSP_RNDIS_INVALID_DATA},
+		{"NetworkAddress", "00155D0a0B@c", VSP_RNDIS_INVALID_DATA},
+		{"NetworkAddress", "00155D0a0B`c", VSP_RNDIS_INVALID_DATA},
 		{"SomethingElse", "whatever", 0},
 		{"*TCPChecksumOffloadIPv4", "4", VSP_RNDIS_INVALID_DATA},
 		{"*TCPChecksumOffloadIPv4", "x", VSP_RNDIS_INVALID_DATA},
@@ -252,21 +410,82 @@ Test(oid, mac_address_changes_by_config_parameter)
 	cr_expect_eq(memcmp(out, "\x00\x15\x5d\x0a\x0b\x0c", 6), 0);
 	cr_expect_eq(vsp_oid_query(&a, 0x01010101, 0, out, &len), 0);
 	cr_expect_eq(memcmp(out, a.permanent_mac, 6), 0);
+	a.mac[0] = 2;
+	n = parameter(info, "NetworkAddress", 0, "\x02");
+	cr_expect_eq(vsp_oid_set(&a, 0x0001021b, vmbus_cursor_of(info, n)), VSP_RNDIS_INVALID_DATA, "a number");
+	n = parameter(info, "NetworkAddress", 1, "\x02");
+	cr_expect_eq(vsp_oid_set(&a, 0x0001021b, vmbus_cursor_of(info, n)), VSP_RNDIS_INVALID_DATA);
+	n = parameter(info, "NetworkAddress", 3, "00155D0a0B0c");
+	cr_expect_eq(vsp_oid_set(&a, 0x0001021b, vmbus_cursor_of(info, n)), VSP_RNDIS_NOT_SUPPORTED);
+	cr_expect_eq(a.mac[0], 2);
 }
 
-Test(oid, keywords_switch_offloads)
+/* Linux goes on with its address after it opened the channel again, and does not tell. */
+Test(oid, frames_for_a_mac_that_was_chosen_before_are_let_through)
 {
+	static const uint8_t permanent[6] = {0, 0x15, 0x5d, 1, 2, 3}, chosen[6] = {2, 0, 0, 0, 0, 9},
+			     other[6] = {0};
+	const uint32_t filter = VSP_FILTER_DIRECTED;
 	struct vsp_adapter a;
 	uint8_t info[600];
 	uint32_t n;
 
 	adapter_start(&a);
-	n = parameter(info, "*TCPChecksumOffloadIPv4", 2, "1");
+	cr_expect_eq(vsp_oid_set(&a, 0x0001010e, vmbus_cursor_of(&filter, 4)), 0);
+	cr_expect_not(vsp_adapter_wants(&a, other));
+	n = parameter(info, "NetworkAddress", 2, "020000000009");
 	cr_expect_eq(vsp_oid_set(&a, 0x0001021b, vmbus_cursor_of(info, n)), 0);
-	cr_expect(a.offloads.tcp4_tx && !a.offloads.tcp4_rx);
-	n = parameter(info, "*LsoV2IPv4", 0, "\x00");
-	cr_expect_eq(vsp_oid_set(&a, 0x0001021b, vmbus_cursor_of(info, n)), 0);
-	cr_expect(!a.offloads.lso4 && a.offloads.lso6);
+	cr_expect(vsp_adapter_wants(&a, chosen) && !vsp_adapter_wants(&a, permanent), "it was changed");
+	for (int i = 0; i < 2; i++) {
+		vsp_adapter_reset(&a);
+		cr_expect_not(vsp_adapter_wants(&a, chosen), "nothing is wanted");
+		cr_expect_eq(vsp_oid_set(&a, 0x0001010e, vmbus_cursor_of(&filter, 4)), 0);
+		cr_expect(vsp_adapter_wants(&a, chosen) && vsp_adapter_wants(&a, permanent));
+		cr_expect_not(vsp_adapter_wants(&a, other));
+	}
+}
+
+/* Each name by each value, as a string and as a number: its own two switches are as the value
+ * says, and all others as they were. */
+Test(oid, keywords_switch_their_own_offloads)
+{
+#define AT(member) offsetof(struct vsp_offloads, member)
+	static const struct {
+		const char *name;
+		size_t tx, rx; /* the same: there is no receive side */
+	} rows[] = {
+		{"*IPChecksumOffloadIPv4", AT(ip4_tx), AT(ip4_rx)},
+		{"*TCPChecksumOffloadIPv4", AT(tcp4_tx), AT(tcp4_rx)},
+		{"*TCPChecksumOffloadIPv6", AT(tcp6_tx), AT(tcp6_rx)},
+		{"*UDPChecksumOffloadIPv4", AT(udp4_tx), AT(udp4_rx)},
+		{"*UDPChecksumOffloadIPv6", AT(udp6_tx), AT(udp6_rx)},
+		{"*LsoV2IPv4", AT(lso4), AT(lso4)},
+		{"*LsoV2IPv6", AT(lso6), AT(lso6)},
+	};
+#undef AT
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) * 3 * 5; i++) {
+		size_t row = i / 15, tx = rows[row].tx, rx = rows[row].rx;
+		const char text[2] = {(char)('0' + i % 5), 0}, number[2] = {(char)(i % 5), 0};
+		uint32_t type = (uint32_t)(i / 5 % 3), n, status, most = tx == rx ? 1 : 3, value = (uint32_t)(i % 5);
+		struct vsp_offloads expected;
+		struct vsp_adapter a;
+		uint8_t info[600];
+
+		adapter_start(&a);
+		expected = a.offloads;
+		n = parameter(info, rows[row].name, type, type == 2 ? text : number);
+		status = vsp_oid_set(&a, 0x0001021b, vmbus_cursor_of(info, n));
+		cr_expect_eq(status, value > most ? VSP_RNDIS_INVALID_DATA : VSP_RNDIS_SUCCESS, "%s=%u",
+			     rows[row].name, value);
+		if (value <= most && tx != rx)
+			((bool *)&expected)[rx] = value & 2;
+		if (value <= most)
+			((bool *)&expected)[tx] = value & 1;
+		cr_expect_eq(memcmp(&a.offloads, &expected, sizeof(expected)), 0, "%s=%u", rows[row].name,
+			     value);
+		cr_expect_eq(a.changed, value > most ? 0 : VSP_CHANGED_OFFLOADS);
+	}
 }
 
 Test(oid, packet_filter_lets_through_what_it_says)
@@ -323,6 +542,16 @@ Test(oid, encapsulation_other_than_ethernet_is_refused)
 	cr_expect_eq(vsp_oid_set(&a, 0x0101010a, vmbus_cursor_of(&e, 28)), VSP_RNDIS_NOT_SUPPORTED);
 	e.ipv6.enabled = 2;
 	cr_expect_eq(vsp_oid_set(&a, 0x0101010a, vmbus_cursor_of(&e, 28)), 0);
-	e.header.type = 0xa7;
+	e.ipv4.header_size = 18;
+	cr_expect_eq(vsp_oid_set(&a, 0x0101010a, vmbus_cursor_of(&e, 28)), VSP_RNDIS_NOT_SUPPORTED);
+	e.ipv4.enabled = 0;
+	for (uint32_t size = 27; size < 31; size++) {
+		e.header.size = (uint16_t)size;
+		cr_expect_eq(vsp_oid_set(&a, 0x0101010a, vmbus_cursor_of(&e, 28)),
+			     size == 28 ? 0 : VSP_RNDIS_INVALID_DATA, "says %u bytes", size);
+	}
+	e.header = (struct vsp_ndis_object){0xa8, 0, 28};
+	cr_expect_eq(vsp_oid_set(&a, 0x0101010a, vmbus_cursor_of(&e, 28)), VSP_RNDIS_INVALID_DATA);
+	e.header = (struct vsp_ndis_object){0xa7, 1, 28};
 	cr_expect_eq(vsp_oid_set(&a, 0x0101010a, vmbus_cursor_of(&e, 28)), VSP_RNDIS_INVALID_DATA);
 }

@@ -112,7 +112,8 @@ Test(rndis, what_is_written_for_the_guest_parses_and_has_entries_of_16)
 		const struct vsp_rndis_received r = {
 			.data_offset = 126, .data_length = 60,
 			.checksum = mask & 1 ? VSP_CSUM_RX_TCP_GOOD : 0,
-			.has_vlan = mask & 2, .vlan = 0x2a5, .has_hash = mask & 4, .hash = 0xdeadbeef,
+			.has_vlan = mask & 2, .vlan = 0x2a5, .hash = 0xdeadbeef,
+			.hash_info = mask & 4 ? VSP_RSS_TOEPLITZ | VSP_RSS_TCP_IPV4 : 0,
 			.piece = mask & 8 ? VSP_PIECE | VSP_PIECE_LAST : 0};
 		uint8_t out[VSP_RNDIS_RECEIVED_MAX];
 		struct vsp_rndis_packet h;
@@ -123,12 +124,17 @@ Test(rndis, what_is_written_for_the_guest_parses_and_has_entries_of_16)
 		memcpy(&h, out, sizeof(h));
 		cr_assert_eq(vsp_rndis_data_header(&h, 186, &data), 0);
 		cr_expect_eq(data.data_offset, 126);
-		cr_expect_eq(data.info_length, 16u * (unsigned int)__builtin_popcount(mask));
+		cr_expect_eq(data.info_length, 16u * ((unsigned int)__builtin_popcount(mask) + (mask >> 2 & 1)));
 		cr_expect_eq(len, 44 + data.info_length);
 		cr_expect_eq(h.info_offset, mask ? 36 : 0); /* a place for none is an error to Linux */
 		cr_assert_eq(vsp_rndis_data_infos(vmbus_cursor_of(out + 44, data.info_length), &data), 0);
 		cr_expect_eq(data.has_checksum, mask & 1);
 		cr_expect_eq(data.has_vlan, mask >> 1 & 1);
+		cr_expect_eq(data.checksum, r.checksum);
+		cr_expect_eq(data.vlan, mask & 2 ? 0x2a5 : 0);
+		cr_expect_eq(data.has_hash, mask >> 2 & 1, "FreeBSD and DPDK want both");
+		cr_expect_eq(data.hash, mask & 4 ? 0xdeadbeef : 0);
+		cr_expect_eq(data.hash_info, r.hash_info);
 		if (mask & 8)
 			cr_expect_eq(memcmp(out + len - 4, "\x01\x05\x00\x00", 4), 0);
 		for (uint32_t at = 44; at < len; at += 16)
@@ -158,6 +164,7 @@ Test(rndis, each_control_message_cut_short_or_too_long_has_no_effect)
 				     "%s, %u bytes", rows[i].name, len);
 			cr_expect_eq(reply.len, 0);
 			cr_expect_eq(memcmp(&a, &before, sizeof(a)), 0);
+			cr_expect_eq(vsp_rndis_check(exact, len), VMBUS_FAULT_TRUNCATED);
 			words[1] = rows[i].size + 1; /* says more than there is */
 			if (len >= 8)
 				cr_expect_eq(vsp_rndis_control(&a, words, rows[i].size, &reply),
@@ -211,6 +218,35 @@ Test(rndis, replies_carry_the_request_id_and_guests_limits)
 	}
 }
 
+Test(rndis, answers_to_initialize_and_query_are_whole)
+{
+	static const uint32_t initialize[6] = {2, 24, 42, 1, 0, 0x4000}, query[7] = {4, 28, 42, 0x00010106};
+	static const uint32_t initialized[13] = {0x80000002, 52, 42, 0, 1, 0, 1, 0, 8, 0xefffffff, 3, 0, 0};
+	static const uint32_t queried[7] = {0x80000004, 28, 42, 0, 4, 16, 1500};
+	static const uint32_t unknown[7] = {4, 28, 42, 0x12345678};
+	static const uint32_t refused[6] = {0x80000004, 24, 42, 0xc00000bb, 0, 16};
+	static const uint32_t set_ex[7] = {9, 28, 42, 0x0001010e}, not_set[6] = {0x80000009, 24, 42, 0xc00000bb, 0, 16};
+	const struct {
+		const uint32_t *request, *reply;
+		uint32_t request_len, reply_len;
+	} rows[] = {
+		{initialize, initialized, sizeof(initialize), sizeof(initialized)},
+		{query, queried, sizeof(query), sizeof(queried)},
+		{unknown, refused, sizeof(unknown), sizeof(refused)},
+		{set_ex, not_set, sizeof(set_ex), sizeof(not_set)},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct vsp_rndis_reply reply;
+		struct vsp_adapter a;
+
+		adapter_start(&a);
+		cr_expect_eq(vsp_rndis_control(&a, rows[i].request, rows[i].request_len, &reply), 0);
+		cr_expect_eq(reply.len, rows[i].reply_len, "row %zu: %u", i, reply.len);
+		cr_expect_eq(memcmp(reply.bytes, rows[i].reply, rows[i].reply_len), 0, "row %zu", i);
+	}
+}
+
 Test(rndis, nothing_but_initialize_and_halt_before_initialize)
 {
 	for (uint32_t type = 0; type < 12; type++) {
@@ -230,21 +266,34 @@ Test(rndis, nothing_but_initialize_and_halt_before_initialize)
 	}
 }
 
-Test(rndis, halt_and_a_second_initialize_stop_the_frames)
+Test(rndis, halt_and_a_second_initialize_forget_what_was_set)
 {
-	const uint32_t halt[3] = {3, 12, 1}, again[6] = {2, 24, 1, 1, 0, 0x4000};
+	static const uint32_t messages[][6] = {{3, 12, 1}, {2, 24, 1, 1, 0, 0x4000}, {2, 24, 1, 2, 0, 0x4000}};
 	struct vsp_rndis_reply reply;
 	struct vsp_adapter a;
 
-	adapter_start(&a);
-	a.filter = 13;
-	cr_expect_eq(vsp_rndis_control(&a, again, sizeof(again), &reply), 0);
-	cr_expect_eq(a.filter, 0);
-	a.filter = 13;
-	cr_expect_eq(vsp_rndis_control(&a, halt, sizeof(halt), &reply), 0);
-	cr_expect_eq(reply.len, 0);
-	cr_expect_eq(a.filter, 0);
-	cr_expect(a.changed & VSP_CHANGED_RESET);
+	for (uint32_t i = 0; i < 3; i++) {
+		bool kept = i == 2; /* it is refused */
+
+		adapter_start(&a);
+		a.rsc_allowed = a.offloads.rsc4 = a.offloads.rsc6 = true;
+		a.filter = 13;
+		a.multicast_count = 3;
+		a.rss.on = true;
+		a.offloads.tcp4_tx = false;
+		a.mac[5] = 9;
+		cr_expect_eq(vsp_rndis_control(&a, messages[i], sizeof(messages[i]), &reply), 0);
+		cr_expect_eq(reply.len, i ? 52 : 0);
+		cr_expect_eq(a.initialized, i != 0);
+		cr_expect_eq(a.filter, kept ? 13 : 0);
+		cr_expect_eq(a.multicast_count, kept ? 3 : 0);
+		cr_expect_eq(a.rss.on, kept);
+		cr_expect_eq(a.offloads.tcp4_tx, !kept, "all that is possible");
+		cr_expect_eq(a.offloads.rsc4, kept, "but what a guest has to ask for");
+		cr_expect_eq(a.offloads.rsc6, kept);
+		cr_expect_eq(a.mac[5], 9, "its address is its address");
+		cr_expect_eq(a.changed, kept ? 0 : VSP_CHANGED_RESET);
+	}
 }
 
 Test(rndis, indications_are_as_linux_reads_them)
@@ -256,11 +305,12 @@ Test(rndis, indications_are_as_linux_reads_them)
 	vsp_rndis_indicate(&reply, VSP_RNDIS_MEDIA_CONNECT, NULL, 0);
 	memcpy(words, reply.bytes, 20);
 	cr_expect_eq(reply.len, 20);
+	cr_expect(words[0] == 7 && words[1] == 20 && words[2] == 0x4001000b && words[3] == 0);
 	cr_expect_eq(words[4], 0);
 	vsp_rndis_indicate(&reply, VSP_RNDIS_LINK_SPEED_CHANGE, &speed, 4);
 	memcpy(words, reply.bytes, 24);
 	cr_expect_eq(reply.len, 24);
-	cr_expect_eq(words[1], 24);
+	cr_expect(words[0] == 7 && words[1] == 24 && words[2] == 0x40010013 && words[3] == 4);
 	cr_expect_eq(words[4], 12);
 	cr_expect_eq(words[5], 1000);
 }

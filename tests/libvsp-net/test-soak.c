@@ -579,9 +579,9 @@ static void buffers_renew(struct soak *s)
 		return;
 	change_begin(s);
 	wake(s);
-	world_buffers_renew(s->w);
+	world_buffers_renew(s->w); /* it sets up anew: RSS is off */
 	losses_take(s, ALL);
-	s->filtered = false;
+	s->rss = s->filtered = false;
 	change_end(s);
 	s->renewals++;
 }
