@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Replays every corpus through its fuzz target. A target without a corpus fails.
+# Replays every corpus through its fuzz target. A target without a corpus fails, and one that
+# docs/security.md does not name.
 status=0
 for target in $FUZZ_TARGETS; do
 	name=${target##*/fuzz-}
@@ -10,6 +11,10 @@ for target in $FUZZ_TARGETS; do
 		status=1
 		continue
 	fi
+	grep -q "^|.*\`$name\`.*|" "$top_srcdir/docs/security.md" || {
+		echo "$name: not in docs/security.md"
+		status=1
+	}
 	if ! "$top_builddir/$target" "$corpus"/*; then
 		echo "$name: failed; to see the input: $top_builddir/$target $corpus/*"
 		status=1
