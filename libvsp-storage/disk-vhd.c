@@ -226,12 +226,15 @@ int vsp_disk_open(const char *path, const struct vsp_disk_options *options, stru
 
 	if (!options)
 		options = &none;
+	if (options->size < sizeof(*options))
+		return vmbus_error_set(err, -EINVAL, "%s: options of another version", path);
 	if (format_parse(options->format, &open.format))
 		return vmbus_error_set(err, -EINVAL,
 				       "%s: unknown format '%s' (auto, raw, vhd, vhdx)",
 				       path, options->format);
 	if (options->read_only)
 		open.flags |= VHD_OPEN_READ_ONLY;
+	open.parent_directory = options->parent_directory;
 	d = calloc(1, sizeof(*d));
 	if (!d)
 		return vmbus_error_set(err, -ENOMEM, "%s: out of memory", path);

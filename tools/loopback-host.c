@@ -55,6 +55,8 @@ static int spec_options(char *rest, struct vsp_disk_options *options, long *lun)
 			options->format = part + 7;
 		} else if (strcmp(part, "readonly") == 0) {
 			options->read_only = true;
+		} else if (strncmp(part, "parents=", 8) == 0) {
+			options->parent_directory = part + 8;
 		} else if (strncmp(part, "lun=", 4) == 0) {
 			*lun = strtol(part + 4, &end, 10);
 			if (*end || end == part + 4 || *lun < 0 || *lun > 255)
@@ -62,7 +64,8 @@ static int spec_options(char *rest, struct vsp_disk_options *options, long *lun)
 						     part);
 		} else {
 			return loopback_fail(LOOPBACK_USAGE,
-					     "--disk: '%s' is none of format=, readonly, lun=", part);
+					     "--disk: '%s' is none of format=, readonly, parents=, lun=",
+					     part);
 		}
 	}
 	return LOOPBACK_OK;

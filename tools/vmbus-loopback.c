@@ -13,7 +13,8 @@
 #include "loopback.h"
 
 static const char usage_text[] =
-	"vmbus-loopback host --socket PATH [--disk FILE[,format=auto|raw|vhd|vhdx][,readonly][,lun=N]]...\n"
+	"vmbus-loopback host --socket PATH\n"
+	"               [--disk FILE[,format=auto|raw|vhd|vhdx][,readonly][,parents=DIR][,lun=N]]...\n"
 	"               [--nic tap=IF[,mac=MAC][,mtu=N][,queues=N]]... [--guests N] [--once]\n"
 	"               [--spin-us N] [--ready-fd FD] [--json]\n"
 	"vmbus-loopback guest --socket PATH [--spin-us N] [--json] COMMAND\n"

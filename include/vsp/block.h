@@ -92,6 +92,9 @@ struct vsp_disk_options {
 	size_t size;        /* sizeof this struct */
 	const char *format; /* "auto", "raw", "vhd", ...: what libvhd knows */
 	bool read_only;
+	/* Parents that an image names must lie in or below it, symbolic links followed. NULL:
+	 * anywhere. An image from somebody who is not trusted should get one. */
+	const char *parent_directory;
 };
 #define VSP_DISK_OPTIONS_INIT { .size = sizeof(struct vsp_disk_options), .format = "auto" }
 

@@ -6,7 +6,8 @@ set -u
 [ -n "${VMBUS_TEST_GUARDED-}" ] || VMBUS_TEST_GUARDED=1 exec timeout -k 30 600 "$0"
 need() { command -v "$1" >/dev/null || { echo "SKIP: no $1 here"; exit 77; }; }
 need python3
-tool=$(cd "$top_builddir" && pwd)/tools/vmbus-loopback
+build=$(cd "$top_builddir" && pwd)
+tool=$build/tools/vmbus-loopback
 manual=$(cd "$top_srcdir" && pwd)/docs/vmbus-loopback.pod
 completion=$(cd "$top_srcdir" && pwd)/tools/completion/vmbus-loopback
 work=$(mktemp -d)
@@ -129,7 +130,7 @@ bench needs --rw|guest --socket bus bench --lun 0 --rw frob
 --guests: '0' is not possible|host --socket bus --guests 0
 --spin-us: '1000001' is not possible|host --socket bus --spin-us 1000001
 a LUN is 0 to 255|host --socket bus --disk x,lun=256
-is none of format=, readonly, lun=|host --socket bus --disk x,frob
+is none of format=, readonly, parents=, lun=|host --socket bus --disk x,frob
 it has to begin with tap=IF|host --socket bus --nic tapa
 is no name of an interface|host --socket bus --nic tap=
 is no name of an interface|host --socket bus --nic tap=0123456789abcdef
@@ -226,6 +227,16 @@ fi
 host_stop
 is_json host.out || bad "the host's events are no JSON"
 grep -q '"event": "disconnected".*"reads": [1-9]' host.out || bad "the host counts no reads"
+
+# -- An image that names its parent ---------------------------------------------------------
+
+mkdir inside outside
+"$build/run" vhdtool create outside/parent.vhd 4M >out 2>err || bad "no image"
+(cd inside && "$build/run" vhdtool create child.vhd --parent ../outside/parent.vhd) >out 2>err || bad "no child"
+expect 1 "its parent was not found in inside" "$tool" host --socket bus --disk inside/child.vhd,parents=inside
+host_start --disk inside/child.vhd,parents=.
+expect 0 4194304 guest disks
+host_stop
 
 # -- Several guests, and one --------------------------------------------------------------
 
