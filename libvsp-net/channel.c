@@ -202,6 +202,14 @@ static bool answer_reserve(struct net_channel *ch)
 	       (vmbus_tx_wait_space(tx, NET_ANSWER_BYTES) && vmbus_tx_reserve(tx, NET_ANSWER_BYTES));
 }
 
+/* Without a queue all frames are lost: a guest may wait for their answers before it goes. */
+static bool batch_flush(struct net_channel *ch)
+{
+	if (!ch->queue)
+		vsp_net_transmit_drop(ch);
+	return vsp_net_transmit_flush(ch);
+}
+
 /* Returns 0: the ring is empty; -EAGAIN: there is more; -EBUSY: there is more for which there
  * is no room; or a fault. */
 static int packets_take(struct net_channel *ch, unsigned int budget)
@@ -210,7 +218,7 @@ static int packets_take(struct net_channel *ch, unsigned int budget)
 	int ret = 0;
 
 	for (; budget && !ret && !ch->fault; budget--) {
-		if (!vsp_net_transmit_room(ch) && !vsp_net_transmit_flush(ch))
+		if (!vsp_net_transmit_room(ch) && !batch_flush(ch))
 			return -EBUSY;
 		if (!message_answer(ch))
 			return -EBUSY;
@@ -256,7 +264,7 @@ static void timer_fire(struct vmbus_timer *timer)
 	event_happened((struct net_channel *)((char *)timer - offsetof(struct net_channel, timer)));
 }
 
-/* Frames have nowhere to go if this fails; the guest sees a dead link. */
+/* Frames have nowhere to go if this fails: they are dropped. */
 static void queue_open(struct net_channel *ch)
 {
 	static const struct vsp_nic_events events = {
@@ -278,16 +286,16 @@ static int data_serve(struct net_channel *ch, unsigned int budget)
 	ch->ring_waits = false;
 	(void)message_answer(ch);
 	took = packets_take(ch, budget);
-	if (!vsp_net_transmit_flush(ch) && took == 0)
+	if (!batch_flush(ch) && took == 0)
 		took = -EBUSY;
 	if (budget && took <= 0)
 		received = vsp_net_receive(ch);
-	if (received > 0 && (took == 0 || took == -EBUSY))
+	if (received > 0 || ch->fault)
+		return received > 0 ? received : ch->fault;
+	if (received == -EINPROGRESS && (took == 0 || took == -EBUSY))
 		took = -EAGAIN;
 	if (received == -EAGAIN)
 		ch->ring_waits = true;
-	else if (received < 0 || ch->fault)
-		return received < 0 ? received : ch->fault;
 	return took;
 }
 

@@ -222,8 +222,8 @@ int vsp_net_gather_read(const struct vmbus_view *view, const struct net_gather *
 
 /* -- Nic to guest (receive.c); the channel's lock is held ----------------- */
 
-/* Receives up to NET_RX_BATCH frames and shows them to the guest. Returns 1 if there is more;
- * 0; -EAGAIN: the guest's ring is full; or a fault of that ring. */
+/* Receives up to NET_RX_BATCH frames and shows them to the guest. Returns 0; -EINPROGRESS: there
+ * is more; -EAGAIN: the guest's ring is full; or a fault of that ring. */
 int vsp_net_receive(struct net_channel *ch);
 /* Sends what is ready. Returns 0, -EAGAIN or a fault. */
 int vsp_net_receive_deliver(struct net_channel *ch);

@@ -446,7 +446,7 @@ int vsp_net_receive(struct net_channel *ch)
 	ret = vsp_net_receive_deliver(ch);
 	if (ret)
 		return ret;
-	return ch->rx.nic_readable && !ch->rx.starved ? 1 : 0;
+	return ch->rx.nic_readable && !ch->rx.starved ? -EINPROGRESS : 0;
 }
 
 void vsp_net_receive_drop(struct net_channel *ch)
