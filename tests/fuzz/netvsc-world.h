@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/* A network adapter on its channels, a guest that does as it likes, and the far end of
+ * the wire, all in one thread: what fuzz-netvsc plays its scripts on. Nothing is served
+ * that was not told to be (doorbells, the nic's events), so that a wake-up that is lost
+ * leaves something undone. What breaks a rule ends the program. */
+#ifndef FUZZ_NETVSC_WORLD_H
+#define FUZZ_NETVSC_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vmbus/guest.h>
+#include <vsp/net.h>
+#include <vsp/netvsc.h>
+
+#include "net-priv.h"
+
+#define LINES 4u      /* the primary and its sub-channels */
+#define RING_PAGES 5u /* of one ring at most, control page included */
+#define HELD 512u     /* receive packets that the guest keeps */
+#define GPADLS 8u     /* of the guest's own, beside the rings' */
+#define GPADL_FIRST 0x100u /* their handles */
+#define RECEIVE_ID 0xcafeu
+#define SLOTS 8192u /* more than there can be */
+#define FRAME_MORE 40u /* bytes that FRAME_LONGER adds */
+
+/* Guest memory by page. HOT comes and goes; the host may not write READONLY. */
+#define RING_PFN 16u
+#define SEND_PFN 64u
+#define SEND_PAGES 12u
+#define DATA_PFN 80u
+#define DATA_PAGES 20u
+#define RECEIVE_PFN 104u
+#define RECEIVE_PAGES 240u
+#define RAM_PAGES (RECEIVE_PFN + RECEIVE_PAGES)
+#define HOT_PFN 1024u
+#define HOT_PAGES 4u
+#define READONLY_PFN 2048u
+#define READONLY_PAGES 2u
+
+enum memory { /* what a GPADL names */
+	MEMORY_RECEIVE, /* all of it */
+	MEMORY_ONE_CHANNEL, /* as much as coalesced frames on one channel need */
+	MEMORY_SMALL, /* a handful of slots */
+	MEMORY_ALIASED, /* more than there is: each page several times */
+	MEMORY_SEND,
+	MEMORY_ODD, /* neither begins nor ends with a page */
+	MEMORY_TWO_RANGES,
+	MEMORY_HOT,
+	MEMORY_READONLY,
+	MEMORY_RINGS, /* of the primary */
+	MEMORY_MIXED, /* the head of slot 26 lies where the host may not write */
+	MEMORY_KINDS
+};
+
+struct world_config {
+	uint8_t version;  /* newest the host offers, counted from the newest there is */
+	uint8_t channels; /* 1 to LINES */
+	uint8_t depth;    /* of the wire */
+	uint8_t flags;    /* WORLD_* */
+};
+#define WORLD_FLIP 1u     /* what the host has fetched from guest memory is other bytes at once */
+#define WORLD_PCAP 2u     /* the nic's frames are written down, too */
+#define WORLD_NO_TSO 4u   /* the nic cannot segment */
+#define WORLD_KEEP_MAC 8u /* the guest may not change it */
+
+struct line { /* a channel, the guest's end */
+	struct vmbus_guest_channel *channel; /* NULL: not offered */
+	struct vmbus_ring_memory rings[2];
+	uint8_t *pages[2][RING_PAGES - 1];
+	uint32_t gpadl; /* of the rings */
+	bool wild;      /* the guest wrote rubbish into its rings */
+	bool deaf;      /* it does not look at what comes */
+	bool hold;      /* or does not give it back */
+	uint16_t owed[256];
+	uint64_t held[HELD], returned; /* transaction ids */
+	uint32_t held_count;
+};
+
+struct served { /* a channel, the host's end */
+	struct vmbus_channel *channel;
+	bool again;
+};
+
+struct wire { /* the adapter's nic: a pair's end, and what went through it */
+	struct vsp_nic nic;
+	struct vsp_nic *inner; /* NULL: closed */
+	uint32_t offloads;     /* of its own it keeps back */
+	uint64_t speed_bps;
+	bool no_queue, no_offloads; /* what fails */
+	uint64_t sent, sent_bytes, refused; /* by the adapter */
+	uint64_t given;                     /* to it */
+};
+
+struct world {
+	struct world_config config;
+	struct vmbus_mem *mem;
+	struct vmbus_server *server;
+	struct vmbus_guest guest;
+	struct vmbus_guest_channel channels[2 * LINES];
+	struct line lines[LINES];
+	struct served served[4 * LINES];
+	struct doorbell {
+		uint32_t connection_id;
+		int fd;
+	} doorbells[4 * LINES];
+	unsigned int doorbell_count, slot_count;
+	bool woken, serving;
+	struct vsp_net *net; /* NULL: revoked */
+	struct wire wire;
+	struct vsp_nic *far;
+	struct vsp_nic_queue *far_queues[LINES];
+	bool far_deaf;
+	uint64_t far_got;
+	uint8_t *hot; /* NULL: taken out */
+	enum memory gpadls[GPADLS], making; /* what they name */
+	uint32_t gpadls_made;       /* as bits */
+	uint32_t receive_pages;     /* of them, that were ever named */
+	uint32_t created, open_result; /* the last answer of each kind */
+	bool aliased;  /* the receive buffer overlaps itself or other things */
+	bool reused;   /* it was taken back: what is under way may be of the old one */
+	bool taken[SLOTS]; /* slots that the guest has */
+	uint64_t sum;  /* of the bytes that came from the host */
+	struct vsp_netvsc driver; /* a guest that behaves */
+	uint64_t driver_got, driver_sent, driver_answered;
+};
+
+extern struct world world; /* there is one */
+
+/* -- netvsc-world.c: bus and memory ---------------------------------------- */
+
+void world_start(const struct world_config *config);
+void world_end(void);
+
+uint8_t *world_page(uint64_t pfn); /* as the guest sees it; NULL: there is none */
+void hot_remove(void);
+void hot_add(void);
+
+/* The host serves its channels once. */
+bool world_serve(void);
+/* Lets the host do all it was told of. */
+void world_run(void);
+/* The same with the guest's turns in between, until nothing moves. */
+void world_settle(void);
+
+/* The guest looks for offers and connects, if it has to. */
+void guest_connect(void);
+bool line_open(unsigned int index, uint32_t pages);
+void line_close(unsigned int index); /* the ring's GPADL is torn down, too */
+/* Rescinded channels are let go of. */
+void lines_release(void);
+void all_close(void);
+void vm_reset(void);
+void gpadl_make(unsigned int which, enum memory memory);
+void gpadl_tear(unsigned int which);
+/* Shows the host what was put in. */
+void line_signal(struct line *line);
+void line_ring(struct line *line); /* at any rate */
+
+/* -- netvsc-wire.c: the nic, and the far end of it -------------------------- */
+
+struct vsp_nic *wire_make(struct wire *wire, struct vsp_nic *inner);
+void far_open(struct vsp_nic *nic, uint32_t queues);
+void far_close(void);
+bool far_put(uint32_t queue, const struct vsp_vnet_header *header, uint8_t *frame, uint32_t len);
+/* Takes what is there, if the far end is not deaf. Returns whether there was something;
+ * the last of it is in far_frame[]. */
+bool far_take(void);
+extern uint8_t far_frame[VSP_NIC_FRAME_MAX + FRAME_MORE];
+extern uint32_t far_len;
+
+/* -- netvsc-frame.c -------------------------------------------------------- */
+
+enum frame_kind {
+	FRAME_OTHER, FRAME_UDP4, FRAME_TCP4, FRAME_UDP6, FRAME_TCP6, FRAME_EXTENSIONS, FRAME_FRAGMENT,
+	FRAME_OPTIONS, FRAME_KINDS
+};
+#define FRAME_TAGGED 0x08u /* with a VLAN tag in it */
+#define FRAME_TO_ALL 0x10u
+#define FRAME_TO_MANY 0x20u
+#define FRAME_LONGER 0x80u /* by FRAME_MORE than its number of 16 bits says */
+#define FRAME_ASKS 0x40u /* header_for(): checksum, and segmentation if it is long */
+
+/* A frame of @len bytes. Returns where its transport header is, 0: nowhere. */
+uint32_t frame_build(uint8_t *frame, uint32_t len, uint8_t kind);
+struct vsp_vnet_header header_for(uint8_t kind, uint32_t len, uint32_t transport);
+
+/* -- netvsc-check.c -------------------------------------------------------- */
+
+/* The guest reads what came, and gives it back unless it holds it. Returns whether there was
+ * something. */
+bool line_read(struct line *line);
+/* Between two turns: slots, counters, and nothing left undone. */
+void world_check(void);
+/* Everything that asks for an answer had one. */
+void owed_check(void);
+/* A guest that behaves finds an adapter that does. */
+void recovery_check(void);
+
+_Noreturn void world_fail(const char *file, int line, const char *what);
+#define CHECK(condition)                                            \
+	do {                                                        \
+		if (!(condition))                                   \
+			world_fail(__FILE__, __LINE__, #condition); \
+	} while (0)
+
+#endif
