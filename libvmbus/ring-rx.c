@@ -99,6 +99,14 @@ static void packet_fill(struct vmbus_packet *packet, const struct vmbus_packet_d
 	packet->payload_len = desc->length8 * 8u - offset;
 }
 
+/* @len: without the trailer. */
+static void packet_pass(struct vmbus_rx *rx, uint32_t len)
+{
+	rx->out = ring_advance(rx->mem.size, rx->out, len + VMBUS_PACKET_TRAILER);
+	rx->packets++;
+	rx->bytes += len + VMBUS_PACKET_TRAILER;
+}
+
 int vmbus_rx_next(struct vmbus_rx *rx, void *buf, size_t size, struct vmbus_packet *packet)
 {
 	uint32_t ring = rx->mem.size, avail = ring_distance(ring, rx->out, rx->in), len, rest;
@@ -121,7 +129,8 @@ int vmbus_rx_next(struct vmbus_rx *rx, void *buf, size_t size, struct vmbus_pack
 		return ret;
 	len = desc.length8 * 8u;
 	if (len > size) {
-		packet->payload_len = len;
+		*packet = (struct vmbus_packet){.type = desc.type, .flags = desc.flags,
+						.transaction_id = desc.transaction_id, .payload_len = len};
 		return -ENOBUFS;
 	}
 	/* the checked copy, not the ring's bytes again, goes in front of the rest */
@@ -129,10 +138,13 @@ int vmbus_rx_next(struct vmbus_rx *rx, void *buf, size_t size, struct vmbus_pack
 	rest = ring_advance(ring, rx->out, DESCRIPTOR_BYTES);
 	bytes_fetch(&rx->mem, rest, (uint8_t *)buf + DESCRIPTOR_BYTES, len - DESCRIPTOR_BYTES);
 	packet_fill(packet, &desc, buf);
-	rx->out = ring_advance(ring, rx->out, len + VMBUS_PACKET_TRAILER);
-	rx->packets++;
-	rx->bytes += len + VMBUS_PACKET_TRAILER;
+	packet_pass(rx, len);
 	return 0;
+}
+
+void vmbus_rx_skip(struct vmbus_rx *rx, const struct vmbus_packet *packet)
+{
+	packet_pass(rx, packet->payload_len);
 }
 
 void vmbus_rx_undo(struct vmbus_rx *rx, const struct vmbus_packet *packet)

@@ -74,11 +74,15 @@ VMBUS_API bool vmbus_rx_peer_frees(const struct vmbus_rx *rx);
 /* Copies the next packet into @buf (8-byte aligned, @size bytes) and fills
  * @packet, whose pointers lead into @buf. Returns 0; -EAGAIN if the ring is
  * empty; -ENOBUFS if @size is too small (packet->payload_len then is the size
- * needed for the whole packet; nothing is consumed); VMBUS_FAULT_BAD_INDEX,
+ * needed for the whole packet; type, flags and transaction_id are filled, too; nothing
+ * is consumed: vmbus_rx_skip() can do that); VMBUS_FAULT_BAD_INDEX,
  * _BAD_DESCRIPTOR, _BAD_PACKET_TYPE: the ring is corrupt and must not be used
  * further. */
 VMBUS_API int vmbus_rx_next(struct vmbus_rx *rx, void *buf, size_t size, struct vmbus_packet *packet)
 	VMBUS_MUST_CHECK;
+
+/* Goes on behind a packet for which vmbus_rx_next() just said -ENOBUFS. */
+VMBUS_API void vmbus_rx_skip(struct vmbus_rx *rx, const struct vmbus_packet *packet);
 
 /* Takes back the last packet of vmbus_rx_next(), which will be returned again.
  * At most one, and not after a commit. */

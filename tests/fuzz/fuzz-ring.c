@@ -63,8 +63,12 @@ static void packet_read(struct vmbus_rx *rx, size_t size, bool undo)
 	memset(fetched, 0, sizeof(fetched));
 	ret = vmbus_rx_next(rx, buf, size, &packet);
 	CHECK(rx->out < ring_size && rx->out % 8 == 0 && (ret == 0 || rx->out == out));
-	if (ret == -ENOBUFS)
+	if (ret == -ENOBUFS) {
 		CHECK(packet.payload_len > size && packet.payload_len < ring_size);
+		if (undo)
+			vmbus_rx_skip(rx, &packet);
+		CHECK(rx->out < ring_size && rx->out % 8 == 0);
+	}
 	if (ret == 0) {
 		CHECK((const uint8_t *)packet.header == (uint8_t *)buf + 16);
 		CHECK((const uint8_t *)packet.payload == (uint8_t *)buf + 16 + packet.header_len);

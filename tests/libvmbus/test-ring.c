@@ -188,10 +188,32 @@ Test(ring, says_what_a_packet_needs_and_keeps_it)
 	vmbus_tx_publish(&f.tx);
 	cr_expect_eq(vmbus_rx_next(&f.rx, small, sizeof(small), &f.packet), -ENOBUFS);
 	cr_expect_eq(f.packet.payload_len, 16 + 104);
+	cr_expect_eq(f.packet.type, VMBUS_PACKET_INBAND);
+	cr_expect_eq(f.packet.transaction_id, 9);
 	cr_expect_eq(vmbus_rx_next(&f.rx, f.buf, 119, &f.packet), -ENOBUFS);
 	cr_expect_eq(vmbus_rx_next(&f.rx, f.buf, 120, &f.packet), 0);
 	cr_expect(fixture_is(&f, 9, 100));
 	fixture_fini(&f);
+}
+
+Test(ring, goes_on_behind_a_packet_that_is_too_long)
+{
+	uint64_t small[4];
+
+	for (uint32_t start = 0; start < 4096; start += 8) {
+		cr_assert_eq(fixture_init(&f, 1, true, start), 0);
+		cr_assert_eq(fixture_put(&f, 1, 100), 0);
+		cr_assert_eq(fixture_put(&f, 2, 9), 0);
+		vmbus_tx_publish(&f.tx);
+		cr_expect_eq(vmbus_rx_next(&f.rx, small, sizeof(small), &f.packet), -ENOBUFS);
+		vmbus_rx_skip(&f.rx, &f.packet);
+		cr_expect_eq(f.rx.packets, 1);
+		cr_expect_eq(f.rx.bytes, 16 + 104 + 8);
+		cr_expect_eq(fixture_next(&f), 0);
+		cr_expect(fixture_is(&f, 2, 9));
+		cr_expect_eq(fixture_next(&f), -EAGAIN);
+		fixture_fini(&f);
+	}
 }
 
 Test(ring, returns_an_undone_packet_again)
