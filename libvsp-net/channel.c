@@ -165,8 +165,22 @@ static void sub_refuse(struct net_channel *ch, const struct vmbus_packet *packet
 	}
 }
 
-/* One packet; NET_ANSWER_BYTES are reserved for its answer. Returns 0 or a fault. */
-static int packet_take(struct net_channel *ch, const struct vmbus_packet *packet)
+/* One that is longer than any right one, or of a type that guests do not send. */
+static void packet_refuse(struct net_channel *ch, const struct vmbus_packet *packet)
+{
+	struct vmbus_tx *tx = vmbus_channel_tx(ch->channel);
+
+	ch->stats.bad_messages++;
+	if (packet->type == VMBUS_PACKET_COMPLETION) {
+		vmbus_tx_unreserve(tx, NET_ANSWER_BYTES);
+	} else {
+		vmbus_tx_unreserve(tx, NET_ANSWER_BYTES - NET_COMPLETION_BYTES);
+		status_answer(ch, packet, VSP_NVSP_STATUS_FAILURE);
+	}
+}
+
+/* One packet; NET_ANSWER_BYTES are reserved for its answer. */
+static void packet_take(struct net_channel *ch, const struct vmbus_packet *packet)
 {
 	struct vmbus_tx *tx = vmbus_channel_tx(ch->channel);
 	uint32_t type = 0;
@@ -176,7 +190,7 @@ static int packet_take(struct net_channel *ch, const struct vmbus_packet *packet
 		vmbus_tx_unreserve(tx, NET_ANSWER_BYTES);
 		if (vsp_net_receive_done(ch, packet->transaction_id))
 			ch->stats.bad_messages++;
-		return 0;
+		break;
 	case VMBUS_PACKET_INBAND:
 	case VMBUS_PACKET_GPA_DIRECT:
 		if (packet->payload_len >= sizeof(type))
@@ -187,10 +201,10 @@ static int packet_take(struct net_channel *ch, const struct vmbus_packet *packet
 			message_ask(ch, packet);
 		else
 			sub_refuse(ch, packet);
-		return 0;
+		break;
 	default:
-		vmbus_tx_unreserve(tx, NET_ANSWER_BYTES);
-		return VMBUS_FAULT_BAD_PACKET_TYPE;
+		packet_refuse(ch, packet);
+		break;
 	}
 }
 
@@ -215,9 +229,9 @@ static bool batch_flush(struct net_channel *ch)
 static int packets_take(struct net_channel *ch, unsigned int budget)
 {
 	struct vmbus_packet packet;
-	int ret = 0;
+	int ret;
 
-	for (; budget && !ret && !ch->fault; budget--) {
+	for (; budget && !ch->fault; budget--) {
 		if (!vsp_net_transmit_room(ch) && !batch_flush(ch))
 			return -EBUSY;
 		if (!message_answer(ch))
@@ -228,13 +242,16 @@ static int packets_take(struct net_channel *ch, unsigned int budget)
 		}
 		ret = vmbus_rx_next(vmbus_channel_rx(ch->channel), ch->packet, sizeof(ch->packet), &packet);
 		if (ret == 0) {
-			ret = packet_take(ch, &packet);
-			continue;
+			packet_take(ch, &packet);
+		} else if (ret == -ENOBUFS) {
+			vmbus_rx_skip(vmbus_channel_rx(ch->channel), &packet);
+			packet_refuse(ch, &packet);
+		} else {
+			vmbus_tx_unreserve(vmbus_channel_tx(ch->channel), NET_ANSWER_BYTES);
+			return ret == -EAGAIN ? 0 : ret;
 		}
-		vmbus_tx_unreserve(vmbus_channel_tx(ch->channel), NET_ANSWER_BYTES);
-		return ret == -EAGAIN ? 0 : ret == -ENOBUFS ? VMBUS_FAULT_BAD_DESCRIPTOR : ret;
 	}
-	return ret ? ret : ch->fault ? ch->fault : -EAGAIN;
+	return ch->fault ? ch->fault : -EAGAIN;
 }
 
 /* -- Serving -------------------------------------------------------------- */

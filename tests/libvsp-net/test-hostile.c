@@ -165,6 +165,40 @@ Test(hostile, nvsp_messages_before_the_set_up)
 	world_end(w);
 }
 
+/* Packets of every type, as long as no right one is, with and without a wish for an answer. */
+Test(hostile, packets_too_long_or_of_a_hosts_type)
+{
+	static const uint16_t types[] = {VMBUS_PACKET_INBAND, VMBUS_PACKET_GPA_DIRECT,
+					 VMBUS_PACKET_COMPLETION, VMBUS_PACKET_TRANSFER_PAGES};
+	static const uint32_t lens[] = {40, 8000, NET_PACKET_MAX, NET_PACKET_MAX + 8, 20000};
+	static uint8_t bytes[20000];
+	struct world *w = world_at_work(59);
+	struct vsp_net_stats stats;
+	uint64_t bad = 0;
+
+	for (uint32_t i = 0; i < COUNT(types) * COUNT(lens) * 2; i++) {
+		const uint64_t header[2] = {1ull << 32, 0}; /* one range or none: with what follows, nonsense */
+		struct vmbus_packet packet = {
+			.type = types[i % COUNT(types)], .flags = i / COUNT(types) % 2,
+			.transaction_id = 0x12345678, .payload = bytes,
+			.payload_len = lens[i / COUNT(types) / 2]};
+
+		if (packet.type == VMBUS_PACKET_GPA_DIRECT || packet.type == VMBUS_PACKET_TRANSFER_PAGES) {
+			packet.header = header;
+			packet.header_len = sizeof(header);
+		}
+		cr_assert_eq(vmbus_tx_put(&w->channels[0]->tx, &packet, 0), 0);
+		world_signal(w, 0);
+		world_settle(w);
+		goes_on(w, "packet", i);
+		vsp_net_get_stats(w->net, &stats);
+		cr_expect_eq(stats.bad_messages, bad + 1, "type %u, %u bytes", packet.type, packet.payload_len);
+		bad = stats.bad_messages;
+	}
+	world_down(w);
+	world_end(w);
+}
+
 /* Sections and sizes by each other: the frame comes out where they name it, and
  * in no other case. */
 Test(hostile, sections_and_sizes_that_are_none)
