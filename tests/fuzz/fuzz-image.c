@@ -218,6 +218,12 @@ static int image_io(void *opaque, struct vhd_io *io)
 
 static const struct vhd_io_ops image_ops = { sizeof(image_ops), image_io };
 
+const uint8_t *fuzz_image_bytes(size_t *size)
+{
+	*size = sets[now].file[0].size;
+	return sets[now].file[0].bytes;
+}
+
 const char *fuzz_image_options(uint32_t flags, struct vhd_open_options *options)
 {
 	*options = (struct vhd_open_options)VHD_OPEN_OPTIONS_INIT;

@@ -39,6 +39,9 @@ void fuzz_image_change(struct fuzz_input *in);
 void fuzz_image_put(const void *bytes, size_t size, uint64_t offset);
 void fuzz_log_repair(void);
 
+/* What it holds now. */
+const uint8_t *fuzz_image_bytes(size_t *size);
+
 /* Its path, and the options it can be opened with. */
 const char *fuzz_image_options(uint32_t flags, struct vhd_open_options *options);
 

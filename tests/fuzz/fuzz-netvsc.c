@@ -60,7 +60,7 @@ static void packet_put(struct line *l, const struct vmbus_packet *packet)
 {
 	if (!l->gpadl || vmbus_tx_put(&l->channel->tx, packet, 0))
 		return;
-	if (packet->flags && (packet->type == VMBUS_PACKET_INBAND || packet->type == VMBUS_PACKET_GPA_DIRECT))
+	if (packet->flags && packet->type != VMBUS_PACKET_COMPLETION)
 		l->owed[packet->transaction_id]++;
 	line_signal(l);
 }

@@ -348,13 +348,18 @@ static bool works(unsigned int index)
 	       !world.aliased;
 }
 
-/* Free slots that a channel could have: its own, the common ones, what others keep. */
+/* Free slots that a channel could have: its own, the common ones, what others keep. Those that
+ * were stopped keep it until they are closed. */
 static uint32_t slots_to_have(const struct net_channel *ch)
 {
 	uint32_t sum = ch->net->slots.free_count + ch->rx.window_count;
 
-	for (unsigned int i = 0; i < VSP_NET_CHANNELS; i++)
-		sum += ch->net->channels[i] ? ch->net->channels[i]->rx.cache_count : 0;
+	for (unsigned int i = 0; i < LINES; i++) {
+		const struct net_channel *other = ch->net->channels[i];
+
+		if (other && !vmbus_channel_fault(other->channel))
+			sum += other->rx.cache_count;
+	}
 	return sum;
 }
 
