@@ -298,12 +298,14 @@ static void buffers_share(struct world *w, struct vsp_netvsc_config *config)
 {
 	uint32_t before = w->gpadls_created;
 
-	config->receive_len = or_else(w->options.receive_pages, 256) << 12;
-	config->send_len = or_else(w->options.send_pages, 32) << 12;
-	cr_assert_eq(vmbus_guest_gpadl_create(w->channels[0], w->receive_pfns, 0, config->receive_len,
-					      &config->receive_gpadl), 0);
-	cr_assert_eq(vmbus_guest_gpadl_create(w->channels[0], w->send_pfns, 0, config->send_len,
-					      &config->send_gpadl), 0);
+	config->receive = w->receive + w->options.receive_offset;
+	config->send = w->send + w->options.send_offset;
+	config->receive_len = or_else(w->options.receive_len, or_else(w->options.receive_pages, 256) << 12);
+	config->send_len = or_else(w->options.send_len, or_else(w->options.send_pages, 32) << 12);
+	cr_assert_eq(vmbus_guest_gpadl_create(w->channels[0], w->receive_pfns, w->options.receive_offset,
+					      config->receive_len, &config->receive_gpadl), 0);
+	cr_assert_eq(vmbus_guest_gpadl_create(w->channels[0], w->send_pfns, w->options.send_offset,
+					      config->send_len, &config->send_gpadl), 0);
 	world_settle(w);
 	cr_assert_geq(w->gpadls_created, before + 2);
 }
@@ -338,8 +340,6 @@ void world_up(struct world *w)
 	if (w->options.capabilities)
 		config.capabilities = w->options.capabilities;
 	config.filter |= VSP_FILTER_MULTICAST;
-	config.receive = w->receive;
-	config.send = w->send;
 	buffers_share(w, &config);
 	w->channels[0]->user = &w->vsc[0];
 	cr_assert_eq(vsp_netvsc_init(&w->vsc[0], &config, w->channels[0]), 0);

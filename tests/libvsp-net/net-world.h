@@ -22,6 +22,7 @@ struct world_options {
 	uint32_t queues;  /* 0: 1 */
 	uint32_t depth;   /* of the pair; 0: 1024 */
 	uint32_t receive_pages, send_pages; /* 0: 256 and 32 */
+	uint32_t receive_offset, receive_len, send_offset, send_len; /* len 0: all of the pages */
 	uint32_t ring_pages; /* 0: 9 */
 	bool rsc;
 	uint64_t capabilities; /* of the guest; 0: the usual ones */

@@ -168,6 +168,88 @@ Test(frame, headers_are_found_in_every_shape_and_never_past_the_end)
 	}
 }
 
+/* What is known of a frame whose end is cut off is what lies in front of the cut. */
+Test(frame, cut_frames_are_known_as_far_as_they_go)
+{
+	struct vsp_frame parsed;
+	uint8_t f[400];
+
+	for (size_t i = 0; i < SHAPES; i++) {
+		const struct shape *s = &shapes[i];
+		uint32_t len = build(s, f, 40), ip = s->vlan ? 18 : 14, t = transport_of(s);
+		uint32_t fixed = s->version == 4 ? ip + 20u + s->options : ip + 40;
+
+		for (uint32_t cut = 14; cut < len; cut++) {
+			cr_assert(vsp_frame_parse(f, cut, &parsed));
+			cr_expect_eq(parsed.version, cut >= fixed ? s->version : 0, "%s at %u", s->name, cut);
+			cr_expect_eq(parsed.transport, cut >= t + 4 ? t : 0, "%s at %u", s->name, cut);
+			cr_expect_eq(parsed.vlan, s->vlan && cut >= 18, "%s at %u", s->name, cut);
+		}
+		f[ip] = (uint8_t)(f[ip] ^ 0x20); /* another version in the header than in the frame */
+		cr_assert(vsp_frame_parse(f, len, &parsed));
+		cr_expect_eq(parsed.version, 0, "%s", s->name);
+	}
+	build(&shapes[0], f, 40);
+	f[14] = 0x44; /* shorter than a header */
+	cr_assert(vsp_frame_parse(f, 94, &parsed));
+	cr_expect_eq(parsed.version, 0);
+}
+
+/* Chains of IPv6 extension headers: which are passed, and what stands behind them. */
+Test(frame, extension_headers_are_walked)
+{
+	static const struct {
+		const char *name;
+		uint8_t chain[10], count, protocol; /* each 8 bytes long, but the second: 16 */
+		uint16_t fragment;                  /* field of the fragment header */
+		bool is_fragment, ports;
+	} rows[] = {
+		{"none", {0}, 0, 17, 0, false, true},
+		{"hop by hop, routing, destination", {0, 43, 60}, 3, 17, 0, false, true},
+		{"eight", {60, 60, 60, 60, 60, 60, 60}, 7, 17, 0, false, true},
+		{"more than are walked", {60, 60, 60, 60, 60, 60, 60, 60}, 8, 17, 0, false, false},
+		{"the one and only fragment", {44}, 1, 17, 0x0000, true, true},
+		{"first fragment", {0, 44}, 2, 17, 0x0001, true, true},
+		{"reserved bits only", {44}, 1, 17, 0x0006, true, true},
+		{"later fragment", {44}, 1, 17, 0x0008, true, false},
+		{"last fragment, far out", {43, 44}, 2, 17, 0xfff8, true, false},
+		{"not an extension", {42}, 1, 42, 0, false, true},
+		{"authentication", {51}, 1, 51, 0, false, true},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct shape s = {"", 6, 17, false, 0, 0};
+		uint32_t at = 54, whole;
+		struct vsp_frame parsed;
+		uint8_t f[400];
+
+		build(&s, f, 0);
+		memset(f + 54, 0, sizeof(f) - 54);
+		f[20] = rows[i].count ? rows[i].chain[0] : 17;
+		for (uint32_t k = 0; k < rows[i].count; k++) {
+			bool fragment = rows[i].chain[k] == 44;
+
+			f[at] = k + 1 < rows[i].count ? rows[i].chain[k + 1] : 17;
+			f[at + 1] = k == 1 && !fragment; /* eights behind the first */
+			if (fragment)
+				vsp_put16(f + at + 2, rows[i].fragment);
+			if (rows[i].protocol != 17)
+				break;
+			at += k == 1 && !fragment ? 16 : 8;
+		}
+		whole = at + 8;
+		cr_assert(vsp_frame_parse(f, whole, &parsed));
+		cr_expect_eq(parsed.version, 6);
+		cr_expect_eq(parsed.fragment, rows[i].is_fragment, "%s", rows[i].name);
+		cr_expect_eq(parsed.transport, rows[i].ports ? at : 0, "%s: %u", rows[i].name, parsed.transport);
+		cr_expect_eq(parsed.protocol, rows[i].count == 8 ? 0 : rows[i].protocol, "%s", rows[i].name);
+		for (uint32_t cut = 54; cut < at + 4; cut++) {
+			cr_assert(vsp_frame_parse(f, cut, &parsed));
+			cr_expect_eq(parsed.transport, 0, "%s at %u", rows[i].name, cut);
+		}
+	}
+}
+
 Test(frame, fragments_are_known_and_later_ones_have_no_ports)
 {
 	static const struct {
@@ -397,6 +479,9 @@ Test(frame, vnet_headers_that_lie_are_refused)
 		{"gso without size", {.gso_type = 1}, false},
 		{"IPv6 segments of IPv4", {.gso_type = 4, .gso_size = 100}, false},
 		{"UDP segments of TCP", {.gso_type = 5, .gso_size = 100}, false},
+		{"sum starts behind the addresses", {.flags = 1, .csum_start = 14, .csum_offset = 6}, true},
+		{"sum field at the head's end", {.flags = 1, .csum_start = 34, .csum_offset = 118}, true},
+		{"sum field over the head's end", {.flags = 1, .csum_start = 34, .csum_offset = 119}, false},
 		{"TCP segments with ECN", {.gso_type = 0x81, .gso_size = 100}, true},
 		{"sum starts in the addresses", {.flags = 1, .csum_start = 13, .csum_offset = 6}, false},
 		{"sum field past the head", {.flags = 1, .csum_start = 34, .csum_offset = 200}, false},
@@ -411,6 +496,58 @@ Test(frame, vnet_headers_that_lie_are_refused)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		cr_expect_eq(vsp_frame_received(&rows[i].h, &parsed, len, len, &r), rows[i].ok, "%s",
 			     rows[i].name);
+}
+
+/* What the guest is told of a frame that the nic verified, or left undone, or coalesced. */
+Test(frame, verdicts_say_what_is_known)
+{
+	static const struct {
+		const char *name;
+		struct vsp_vnet_header h;
+		int version;
+		uint8_t protocol;
+		uint16_t fragment;
+		uint32_t verdict;
+		bool gso, sum;
+	} rows[] = {
+#define DONE {.flags = VSP_VNET_DATA_VALID}
+#define TSO(type) {.flags = VSP_VNET_NEEDS_CSUM, .gso_type = (type), .gso_size = 100, .csum_start = 40, .csum_offset = 6}
+		{"nothing known", {.flags = 0}, 4, 6, 0, 0, false, false},
+		{"TCP", DONE, 4, 6, 0, VSP_CSUM_RX_TCP_GOOD | VSP_CSUM_RX_IP_GOOD, false, false},
+		{"UDP", DONE, 4, 17, 0, VSP_CSUM_RX_UDP_GOOD | VSP_CSUM_RX_IP_GOOD, false, false},
+		{"TCP of IPv6", DONE, 6, 6, 0, VSP_CSUM_RX_TCP_GOOD, false, false},
+		{"UDP of IPv6", DONE, 6, 17, 0, VSP_CSUM_RX_UDP_GOOD, false, false},
+		{"another protocol", DONE, 4, 1, 0, 0, false, false},
+		{"first fragment", DONE, 4, 17, 0x2000, 0, false, false},
+		{"undone", {.flags = VSP_VNET_NEEDS_CSUM, .csum_start = 34, .csum_offset = 16}, 4, 6, 0,
+		 VSP_CSUM_RX_TCP_GOOD | VSP_CSUM_RX_IP_GOOD, false, true},
+		{"coalesced", TSO(1), 4, 6, 0,
+		 VSP_CSUM_RX_TCP_GOOD | VSP_CSUM_RX_TCP_NO_VALUE | VSP_CSUM_RX_IP_GOOD | VSP_CSUM_RX_IP_NO_VALUE,
+		 true, false},
+		{"coalesced, with ECN", TSO(0x81), 4, 6, 0,
+		 VSP_CSUM_RX_TCP_GOOD | VSP_CSUM_RX_TCP_NO_VALUE | VSP_CSUM_RX_IP_GOOD | VSP_CSUM_RX_IP_NO_VALUE,
+		 true, false},
+		{"coalesced IPv6", TSO(4), 6, 6, 0, VSP_CSUM_RX_TCP_GOOD | VSP_CSUM_RX_TCP_NO_VALUE, true, false},
+		{"datagrams", TSO(5), 4, 17, 0, VSP_CSUM_RX_UDP_GOOD | VSP_CSUM_RX_IP_GOOD | VSP_CSUM_RX_IP_NO_VALUE,
+		 true, false},
+#undef DONE
+#undef TSO
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct shape s = {"", rows[i].version, rows[i].protocol, false, 0, rows[i].fragment};
+		struct vsp_frame_received r;
+		struct vsp_frame parsed;
+		uint8_t f[400];
+		uint32_t len = build(&s, f, 100);
+
+		cr_assert(vsp_frame_parse(f, len, &parsed));
+		cr_assert(vsp_frame_received(&rows[i].h, &parsed, len, len, &r), "%s", rows[i].name);
+		cr_expect_eq(r.checksum, rows[i].verdict, "%s: %#x", rows[i].name, r.checksum);
+		cr_expect_eq(r.gso, rows[i].gso, "%s", rows[i].name);
+		cr_expect_eq(r.sum_needed, rows[i].sum, "%s", rows[i].name);
+		cr_expect_not(vsp_frame_received(&rows[i].h, &parsed, len + 1, len, &r), "head beyond the frame");
+	}
 }
 
 /* Microsoft's RSS verification suite. */
@@ -527,6 +664,44 @@ Test(rss, published_vectors_hold)
 		cr_expect_eq(hash, rows[i].ip, "%s: %#x", rows[i].from, hash);
 		rss.types = 0;
 		cr_expect_not(vsp_rss_hash(&rss, f, &parsed, &hash));
+	}
+}
+
+/* Which frames are hashed, by what, for each choice of types. */
+Test(rss, types_choose_what_is_hashed)
+{
+	static const struct shape kinds[] = {
+		{"v4 tcp", 4, 6, false, 0, 0},       {"v4 udp", 4, 17, false, 0, 0},
+		{"v4 fragment", 4, 6, false, 0, 0x2000}, {"v4 tcp tagged", 4, 6, true, 0, 0},
+		{"v6 tcp", 6, 6, false, 0, 0},       {"v6 udp", 6, 17, false, 0, 0},
+	};
+	struct vsp_rss rss = {.types = 0};
+
+	vsp_rss_set_key(&rss, key);
+	for (uint32_t i = 0; i < 16 * 7; i++) {
+		uint32_t bits = i % 16, kind = i / 16, hash = 0, expected = 0, got;
+		struct vsp_frame parsed;
+		uint8_t f[400];
+
+		rss.types = (bits & 1 ? 0x100u : 0) | (bits & 2 ? 0x200u : 0) | (bits & 4 ? 0x400u : 0) |
+			    (bits & 8 ? 0x1000u : 0);
+		if (kind < 6) {
+			uint32_t any = kinds[kind].version == 4 ? 0x100 : 0x400;
+			uint32_t tcp = kinds[kind].version == 4 ? 0x200 : 0x1000;
+
+			cr_assert(vsp_frame_parse(f, build(&kinds[kind], f, 20), &parsed));
+			if (rss.types & tcp && kinds[kind].protocol == 6 && !kinds[kind].fragment)
+				expected = 1 | tcp;
+			else if (rss.types & any)
+				expected = 1 | any;
+		} else { /* no IP at all */
+			memset(f, 0, sizeof(f));
+			cr_assert(vsp_frame_parse(f, 60, &parsed));
+		}
+		got = vsp_rss_hash(&rss, f, &parsed, &hash);
+		cr_expect_eq(got, expected, "%s, types %#x: %#x", kind < 6 ? kinds[kind].name : "none", rss.types,
+			     got);
+		cr_expect_eq(hash != 0, expected != 0);
 	}
 }
 

@@ -214,6 +214,8 @@ static void buffers_hand_over(struct session *s)
 	cr_assert(word(s->answer, 4) == VSP_NVSP_STATUS_SUCCESS && word(s->answer, 8) == 1 &&
 		  word(s->answer, 12) == 0, "%s", s->guest->name);
 	s->slot_size = word(s->answer, 16);
+	cr_assert(word(s->answer, 20) == s->guest->receive_pages * 4096 / s->slot_size &&
+		  word(s->answer, 24) == s->slot_size * word(s->answer, 20));
 	cr_assert(s->slot_size >= 68 && (uint64_t)s->slot_size * word(s->answer, 20) <=
 						s->guest->receive_pages * 4096ull);
 	if (!s->guest->send_buffer)

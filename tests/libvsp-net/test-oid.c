@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -383,6 +384,11 @@ Test(oid, mac_address_changes_by_config_parameter)
 		{"NetworkAddress", "00155D0a0B@c", VSP_RNDIS_INVALID_DATA},
 		{"NetworkAddress", "00155D0a0B`c", VSP_RNDIS_INVALID_DATA},
 		{"SomethingElse", "whatever", 0},
+		{"*SomethingElse", "9", 0},
+		{"*SomethingElse", "0", 0},
+		{"*SomethingElse", ":", VSP_RNDIS_INVALID_DATA},
+		{"*SomethingElse", "/", VSP_RNDIS_INVALID_DATA},
+		{"*SomethingElse", "11", VSP_RNDIS_INVALID_DATA},
 		{"*TCPChecksumOffloadIPv4", "4", VSP_RNDIS_INVALID_DATA},
 		{"*TCPChecksumOffloadIPv4", "x", VSP_RNDIS_INVALID_DATA},
 		{"*LsoV2IPv4", "2", VSP_RNDIS_INVALID_DATA},
@@ -485,6 +491,76 @@ Test(oid, keywords_switch_their_own_offloads)
 		cr_expect_eq(memcmp(&a.offloads, &expected, sizeof(expected)), 0, "%s=%u", rows[row].name,
 			     value);
 		cr_expect_eq(a.changed, value > most ? 0 : VSP_CHANGED_OFFLOADS);
+	}
+}
+
+/* The offsets and lengths of a parameter at their edges; what is right is the first row. */
+Test(oid, parameters_are_checked_at_every_edge)
+{
+	static const struct {
+		const char *what;
+		uint32_t name_offset, name_length, type, value_offset, value_length, len, status;
+	} rows[] = {
+		{"right", 20, 20, 2, 40, 2, 42, 0},
+		{"name of all that is left", 20, 24, 2, 40, 2, 44, 0},
+		{"name at the end", 22, 20, 2, 40, 2, 42, 0},
+		{"longest name", 20, 254, 2, 274, 2, 276, 0},
+		{"name too long", 20, 256, 2, 276, 2, 278, VSP_RNDIS_INVALID_DATA},
+		{"name far too long", 20, 0xfffffffe, 2, 40, 2, 42, VSP_RNDIS_INVALID_DATA},
+		{"odd name", 20, 19, 2, 40, 2, 42, VSP_RNDIS_INVALID_DATA},
+		{"name past the end", 24, 20, 2, 40, 2, 42, VSP_RNDIS_INVALID_DATA},
+		{"name behind the end", 43, 2, 2, 40, 2, 42, VSP_RNDIS_INVALID_DATA},
+		{"name wraps", 0xfffffffe, 20, 2, 40, 2, 42, VSP_RNDIS_INVALID_DATA},
+		{"longest value", 20, 20, 2, 40, 254, 294, 0},
+		{"value too long", 20, 20, 2, 40, 256, 296, VSP_RNDIS_INVALID_DATA},
+		{"odd value", 20, 20, 2, 40, 1, 42, VSP_RNDIS_INVALID_DATA},
+		{"value past the end", 20, 20, 2, 41, 2, 42, VSP_RNDIS_INVALID_DATA},
+		{"value wraps", 20, 20, 2, 0xfffffffe, 2, 42, VSP_RNDIS_INVALID_DATA},
+		{"number", 20, 20, 0, 40, 4, 44, 0},
+		{"number past the end", 20, 20, 0, 41, 4, 44, VSP_RNDIS_INVALID_DATA},
+		{"number behind the end", 20, 20, 0, 45, 4, 44, VSP_RNDIS_INVALID_DATA},
+		{"number wraps", 20, 20, 0, 0xfffffffc, 4, 44, VSP_RNDIS_INVALID_DATA},
+		{"short number", 20, 20, 0, 40, 3, 44, VSP_RNDIS_INVALID_DATA},
+		{"long number", 20, 20, 0, 40, 5, 45, VSP_RNDIS_INVALID_DATA},
+		{"no type", 20, 20, 3, 40, 4, 44, VSP_RNDIS_NOT_SUPPORTED},
+		{"type beyond all", 20, 20, 5, 40, 4, 44, VSP_RNDIS_NOT_SUPPORTED},
+		{"nothing but the fixed part", 20, 0, 2, 20, 0, 20, 0},
+		{"not even that", 20, 0, 2, 20, 0, 19, VSP_RNDIS_INVALID_LENGTH},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct vsp_rndis_config_parameter p = {rows[i].name_offset, rows[i].name_length,
+							     rows[i].type, rows[i].value_offset,
+							     rows[i].value_length};
+		uint8_t *exact = malloc(rows[i].len + 20);
+		struct vsp_adapter a;
+		uint32_t status;
+
+		for (uint32_t k = 0; k < rows[i].len + 20; k++) /* "xxx..." */
+			exact[k] = k % 2 ? 0 : 'x';
+		memcpy(exact, &p, sizeof(p));
+		adapter_start(&a);
+		status = vsp_oid_set(&a, 0x0001021b, vmbus_cursor_of(exact, rows[i].len));
+		cr_expect_eq(status, rows[i].status, "%s: %#x", rows[i].what, status);
+		free(exact);
+	}
+}
+
+/* UTF-16 that is no ASCII. */
+Test(oid, parameters_in_other_letters_are_refused)
+{
+	static const uint16_t letters[] = {0x80, 0xff, 0x0100, 0x0141, 0x4100, 0xd800};
+	struct vsp_adapter a;
+	uint8_t info[600];
+
+	for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
+		uint32_t n = parameter(info, "Name", 2, "value"), at = i % 2 ? 22 : n - 2;
+
+		info[at] = (uint8_t)letters[i];
+		info[at + 1] = (uint8_t)(letters[i] >> 8);
+		adapter_start(&a);
+		cr_expect_eq(vsp_oid_set(&a, 0x0001021b, vmbus_cursor_of(info, n)), VSP_RNDIS_INVALID_DATA,
+			     "%#x", letters[i]);
 	}
 }
 
