@@ -100,7 +100,7 @@ static struct shape shape_read(struct vmbus_cursor *in)
 
 struct direct { /* header of a GPA-direct packet */
 	uint32_t len; /* in words */
-	uint64_t words[480];
+	uint64_t words[1 + 2 * 600];
 };
 
 /* Bytes go to byte @at of memory from page @pfn on. */
@@ -157,7 +157,7 @@ static void direct_build(struct direct *d, uint8_t form, const uint8_t *bytes, u
 		memcpy(d->words, &head, sizeof(head));
 		break;
 	case FORM_CRUMBS:
-		for (uint32_t i = 0; i < len && i < 200; i++)
+		for (uint32_t i = 0; i < len && i < 600; i++)
 			range_put(d, DATA_PFN + i % DATA_PAGES, 8 + i, bytes + i, 1);
 		break;
 	case FORM_HUGE:
@@ -477,16 +477,17 @@ static void step_complete(struct vmbus_cursor *in)
 	struct line *l = line_named(in);
 	uint8_t how = byte(in);
 	uint64_t id = number(in, 4);
-	struct vsp_nvsp_message m = {.type = byte(in) ?: VSP_NVSP_RNDIS_COMPLETE};
+	static struct vsp_nvsp_message m[(NET_PACKET_MAX + 8) / sizeof(struct vsp_nvsp_message) + 1];
 	const struct vmbus_packet packet = {
 		.type = VMBUS_PACKET_COMPLETION,
 		.transaction_id = how % 4 == 0 ? id :
 				  how % 4 == 1 || !l->held_count ? l->returned :
 				  how % 4 == 2 ? l->held[0] : l->held[l->held_count - 1],
-		.payload = &m,
-		.payload_len = 8,
+		.payload = m,
+		.payload_len = how & 0x80 ? sizeof(m) : 8,
 	};
 
+	m[0].type = byte(in) ?: VSP_NVSP_RNDIS_COMPLETE;
 	/* the guest may name what it has and what is another's: no book is kept of slots */
 	world.reused = true;
 	packet_put(l, &packet);

@@ -38,7 +38,7 @@ enum step {
 	/* u8 line, u8 packet type, u8 flags (1: answer wanted), u8 id, u8 header words, header, payload */
 	STEP_PACKET,
 	/* u8 line, u8 how (0: the id that follows, 1: the last one again, 2: the oldest held, 3: the
-	 * newest), u32 id, u8 type */
+	 * newest; 128 more: longer than packets may be), u32 id, u8 type */
 	STEP_COMPLETE,
 	/* u8 line, u8 flags: 1 deaf, 2 keeps what it receives */
 	STEP_GUEST,
