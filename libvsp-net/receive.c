@@ -33,16 +33,13 @@ static bool window_add(struct net_channel *ch)
 
 	if (rx->iov_count + vmbus_span_pages(VMBUS_PAGE_SIZE - 1, s->room) > NET_RX_IOV)
 		return false;
-	w->slot = vsp_net_slot_take(ch);
-	if (w->slot == NET_NO_SLOT)
-		return false;
-	if (vmbus_span_pin(vmbus_channel_view(ch->channel), &ch->net->receive.span,
-			   w->slot * s->size + NET_FRAME_OFFSET, s->room, true,
-			   &rx->iov[rx->iov_count], &w->iov_count)) {
-		slot_of(ch, w->slot)->next = NET_NO_SLOT;
-		vsp_net_slots_put(ch, w->slot);
-		return false; /* the guest's memory there is gone: as if it gave no slot */
-	}
+	do { /* what the host may not write to is no slot: nobody is offered it again */
+		w->slot = vsp_net_slot_take(ch);
+		if (w->slot == NET_NO_SLOT)
+			return false;
+	} while (vmbus_span_pin(vmbus_channel_view(ch->channel), &ch->net->receive.span,
+				w->slot * s->size + NET_FRAME_OFFSET, s->room, true,
+				&rx->iov[rx->iov_count], &w->iov_count));
 	rx->iov_count += w->iov_count;
 	rx->window_count++;
 	return true;
