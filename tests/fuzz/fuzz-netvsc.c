@@ -117,8 +117,10 @@ static void range_put(struct direct *d, uint64_t pfn, uint32_t at, const uint8_t
 	memcpy(&d->words[d->len++], &range, sizeof(range));
 	for (uint32_t i = 0; i < pages; i++)
 		d->words[d->len++] = pfn + i;
-	if (bytes && world_page(pfn + pages - 1))
+	if (bytes && world_page(pfn + pages - 1)) {
 		memcpy(world_page(pfn) + range.byte_offset, bytes, len);
+		memory_written(world_page(pfn) + range.byte_offset, len);
+	}
 }
 
 static void pieces_put(struct direct *d, const uint8_t *bytes, uint32_t len)
@@ -682,7 +684,9 @@ static void end(void)
 
 static void script_run(struct vmbus_cursor *script)
 {
-	static const struct setup ready = {.capabilities = 0xff, .filter = 0x2f, .mtu = 1514};
+	const struct setup ready = {
+		.capabilities = 0xff, .filter = 0x2f, .mtu = 1514,
+		.memory = world.config.channels == 1 ? MEMORY_ONE_CHANNEL : MEMORY_RECEIVE};
 	uint8_t head[2];
 
 	if (world.config.flags & (WORLD_READY | WORLD_SUBS))

@@ -98,6 +98,18 @@ static unsigned int wire_send(struct vsp_nic_queue *queue, struct vsp_nic_frame 
 	return n;
 }
 
+static void received_note(const struct vsp_nic_frame *f)
+{
+	uint32_t left = f->len;
+
+	for (unsigned int i = 1; i < f->iov_count && left; i++) {
+		uint32_t len = f->iov[i].iov_len < left ? (uint32_t)f->iov[i].iov_len : left;
+
+		memory_written(f->iov[i].iov_base, len);
+		left -= len;
+	}
+}
+
 static unsigned int wire_receive(struct vsp_nic_queue *queue, struct vsp_nic_frame *frames,
 				 unsigned int count)
 {
@@ -105,6 +117,8 @@ static unsigned int wire_receive(struct vsp_nic_queue *queue, struct vsp_nic_fra
 	unsigned int n = q->inner->nic->ops->receive(q->inner, frames, count);
 
 	wire_of(queue->nic)->given += n;
+	for (unsigned int i = 0; i < n; i++)
+		received_note(&frames[i]);
 	return n;
 }
 

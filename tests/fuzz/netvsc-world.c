@@ -54,8 +54,24 @@ static void memory_end(void)
 	hot_remove();
 	CHECK(vmbus_mem_remove(world.mem, 0, NULL, NULL) == 0); /* no page is pinned any more */
 	vmbus_mem_unref(world.mem);
-	memset(ram + SEND_PFN * VMBUS_PAGE_SIZE, 0, (SEND_PAGES + DATA_PAGES + 4) * VMBUS_PAGE_SIZE);
-	memset(ram + RECEIVE_PFN * VMBUS_PAGE_SIZE, 0, world.receive_pages * VMBUS_PAGE_SIZE);
+	memset(world_page(SEND_PFN), 0, SEND_PAGES * VMBUS_PAGE_SIZE);
+	memset(world_page(DATA_PFN), 0, world.data_written);
+	memset(world_page(RECEIVE_PFN), 0, world.receive_written);
+}
+
+void memory_written(const void *at, size_t len)
+{
+	const uint8_t *data = world_page(DATA_PFN), *receive = world_page(RECEIVE_PFN), *from = at;
+
+	if (from >= receive && from < receive + RECEIVE_PAGES * VMBUS_PAGE_SIZE) {
+		len += (size_t)(from - receive);
+		if (len > world.receive_written)
+			world.receive_written = len;
+	} else if (from >= data && from < data + DATA_PAGES * VMBUS_PAGE_SIZE) {
+		len += (size_t)(from - data);
+		if (len > world.data_written)
+			world.data_written = len;
+	}
 }
 
 uint8_t *world_page(uint64_t pfn)
@@ -400,8 +416,6 @@ void gpadl_make(unsigned int which, enum memory memory)
 	if (!world.lines[0].channel)
 		return;
 	list_make(&list, memory);
-	if (memory != MEMORY_SEND && world.receive_pages < RECEIVE_PAGES)
-		world.receive_pages = memory == MEMORY_ONE_CHANNEL ? 60 : RECEIVE_PAGES;
 	(void)messages_take(); /* what is said about an older one of this name */
 	world.making = memory;
 	list_post(&list, world.lines[0].channel->offer.channel_id, GPADL_FIRST + which);

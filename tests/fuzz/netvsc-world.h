@@ -116,7 +116,7 @@ struct world {
 	uint8_t *hot; /* NULL: taken out */
 	enum memory gpadls[GPADLS], making; /* what they name */
 	uint32_t gpadls_made;       /* as bits */
-	uint32_t receive_pages;     /* of them, that were ever named */
+	size_t data_written, receive_written; /* bytes to be cleared for the next run */
 	uint32_t created, open_result; /* the last answer of each kind */
 	bool aliased;  /* the receive buffer overlaps itself or other things */
 	bool reused;   /* it was taken back: what is under way may be of the old one */
@@ -134,6 +134,7 @@ void world_start(const struct world_config *config);
 void world_end(void);
 
 uint8_t *world_page(uint64_t pfn); /* as the guest sees it; NULL: there is none */
+void memory_written(const void *at, size_t len);
 void hot_remove(void);
 void hot_add(void);
 
