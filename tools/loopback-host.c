@@ -183,7 +183,19 @@ static void storage_json(const struct vsp_storage_stats *stats, struct json *j)
 	json_uint(j, "bad_requests", stats->bad_requests);
 }
 
-static void visit_json(const struct host *h, const struct visit *visit, uint32_t pid,
+static void faults_json(struct vmbus_server *server, struct json *j)
+{
+	struct vmbus_server_stats stats;
+
+	vmbus_server_get_stats(server, &stats);
+	json_object(j, "faults");
+	for (unsigned int i = 0; i < VMBUS_FAULT_COUNT; i++)
+		if (stats.faults[i])
+			json_uint(j, vmbus_fault_name(i), stats.faults[i]);
+	json_object_end(j);
+}
+
+static void visit_json(const struct host *h, const struct visit *visit, struct vmbus_shm_peer *peer,
 		       const char *reason)
 {
 	struct vsp_storage_stats storage = {.reads = 0};
@@ -191,8 +203,9 @@ static void visit_json(const struct host *h, const struct visit *visit, uint32_t
 
 	json_object(&j, NULL);
 	json_string(&j, "event", "disconnected");
-	json_uint(&j, "pid", pid);
+	json_uint(&j, "pid", vmbus_shm_peer_pid(peer));
 	json_string(&j, "reason", reason);
+	faults_json(vmbus_shm_peer_server(peer), &j);
 	if (visit->storage)
 		vsp_storage_get_stats(visit->storage, &storage);
 	storage_json(&storage, &j);
@@ -207,13 +220,13 @@ static void visit_json(const struct host *h, const struct visit *visit, uint32_t
 	json_object_end(&j);
 }
 
-static void visit_text(const struct host *h, const struct visit *visit, uint32_t pid,
+static void visit_text(const struct host *h, const struct visit *visit, struct vmbus_shm_peer *peer,
 		       const char *reason)
 {
 	struct vsp_storage_stats stats;
 	struct vsp_net_stats net;
 
-	printf("guest %" PRIu32 " left: %s\n", pid, reason);
+	printf("guest %" PRIu32 " left: %s\n", vmbus_shm_peer_pid(peer), reason);
 	if (visit->storage) {
 		vsp_storage_get_stats(visit->storage, &stats);
 		printf("  disks: %" PRIu64 " reads, %" PRIu64 " writes, %" PRIu64 " flushes, %" PRIu64
@@ -250,7 +263,7 @@ static void disconnected(void *opaque, struct vmbus_shm_peer *peer, void *user, 
 	struct host *h = opaque;
 
 	if (user) {
-		(h->options->json ? visit_json : visit_text)(h, user, vmbus_shm_peer_pid(peer), reason);
+		(h->options->json ? visit_json : visit_text)(h, user, peer, reason);
 		fflush(stdout);
 		free(user); /* the devices go with the server */
 	}

@@ -42,9 +42,10 @@ asked() { python3 "$source/tests/conformance/host.py" bus >out 2>err; }
 
 truncate -s 8M disk.raw blank.raw
 "$build/run" vhdtool create disk.vhd 8M >/dev/null || exit 1
-host_start vmbus-loopback host --socket bus --disk disk.raw,format=raw
+host_start vmbus-loopback host --socket bus --json --disk disk.raw,format=raw
 asked && [ "$(grep -c '^ok ' out)" = "$(sed -n 's/^1\.\.//p' out)" ] || bad "vmbus-loopback host"
 host_stop
+grep -q '"faults": {"bad-gpadl": 1, "bad-ring": 4}' host.out || bad "a guest's faults are not told"
 
 host_start serve-disk bus disk.vhd
 asked || bad "serve-disk"
