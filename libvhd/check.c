@@ -5,8 +5,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "bytes.h"
@@ -35,7 +33,7 @@ void vhd_check_tell(struct vhd_check *check, enum vhd_finding finding, const cha
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text.text, sizeof(text.text), format, args);
+	vhd_error_print(&text, format, args);
 	va_end(args);
 	vhd_check_found(check, finding, text.text);
 }

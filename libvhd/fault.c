@@ -16,6 +16,20 @@ const char *vhd_fault_text(int fault)
 	return fault >= 0 && fault < VHD_FAULT_COUNT ? text[fault] : "unknown fault";
 }
 
+/* What a file says of its parent may be meant for the terminal that it is printed on. */
+static void controls_clean(char *text)
+{
+	for (; *text; text++)
+		if ((unsigned char)*text < ' ' || *text == 0x7f)
+			*text = '?';
+}
+
+void vhd_error_print(struct vhd_error *err, const char *format, va_list args)
+{
+	vsnprintf(err->text, sizeof(err->text), format, args);
+	controls_clean(err->text);
+}
+
 int vhd_fail(struct vhd_error *err, int code, const char *format, ...)
 {
 	va_list args;
@@ -25,7 +39,7 @@ int vhd_fail(struct vhd_error *err, int code, const char *format, ...)
 		return code;
 	err->code = code;
 	va_start(args, format);
-	vsnprintf(err->text, sizeof(err->text), format, args);
+	vhd_error_print(err, format, args);
 	va_end(args);
 	used = strlen(err->text);
 	if (code < 0) {
@@ -53,4 +67,5 @@ void vhd_error_prefix(struct vhd_error *err, const char *path)
 	snprintf(whole.text, sizeof(whole.text), "%s%.*s: %.*s", length > most ? "..." : "",
 		 (int)most, path, (int)(sizeof(err->text) - most - 6), err->text);
 	memcpy(err->text, whole.text, sizeof(err->text));
+	controls_clean(err->text);
 }

@@ -4,8 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +44,7 @@ static void warn(const struct open_context *ctx, enum vhd_finding finding, const
 
 	if (!ctx->check && !ctx->options->warn)
 		return;
-	vsnprintf(text.text, sizeof(text.text), format, args);
+	vhd_error_print(&text, format, args);
 	vhd_error_prefix(&text, ctx->path);
 	if (ctx->check)
 		vhd_check_found(ctx->check, finding, text.text);

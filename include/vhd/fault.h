@@ -66,7 +66,8 @@ enum vhd_fault {
 };
 
 /* What went wrong, for a program (@code: -errno or enum vhd_fault) and for a
- * person (@text: names file, field, value and what was expected). */
+ * person (@text: names file, field, value and what was expected; without control
+ * characters, whatever a file holds). */
 struct vhd_error {
 	int code;
 	char text[256];

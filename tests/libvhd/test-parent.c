@@ -323,6 +323,30 @@ Test(locator, that_cannot_be_is_refused)
 	}
 }
 
+/* Clears the screen, rings, and begins a line of its own. */
+Test(locator, says_nothing_to_the_terminal)
+{
+	static const char name[] = ".\\\x1b[2J\n\a";
+	uint8_t path[64] = { 0 };
+	struct vhd_image *image;
+	struct vhd_error err;
+	struct image_file child;
+	struct chain c;
+
+	chain_init(&c, VHD_TYPE_DYNAMIC);
+	child = c.f;
+	strcpy(child.path, c.path[1]);
+	vhd_utf16_encode(name, path, sizeof(path), UTF16_LE);
+	image_file_write(&child, path, sizeof(path), 2048);
+	image_file_put_header(&child, 512, 576 + 8, 2 * (sizeof(name) - 1), 4);
+	unlink(c.path[0]);
+	cr_expect_eq(open_with(c.path[1], 0, NULL, NULL, &image, &err), VHD_FAULT_PARENT_MISSING);
+	cr_expect(strstr(err.text, "./?[2J??"), "%s", err.text);
+	for (const char *p = err.text; *p; p++)
+		cr_expect_geq((unsigned char)*p, ' ');
+	image_file_fini(&c.f);
+}
+
 Test(locator, is_found_by_name_in_another_case)
 {
 	struct chain c;
