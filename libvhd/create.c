@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "image.h"
+#include "vhdx.h"
 
 int vhd_create_write(const struct create_context *create, const void *bytes, size_t length,
 		     uint64_t offset)
@@ -143,6 +144,18 @@ static int parent_check_path(const struct create_context *create, const struct v
 			depth ? " of its parent" : "");
 }
 
+static int parent_items(struct create_context *create, struct vhd_image *image)
+{
+	struct vhdx_items *items;
+	int ret;
+
+	if (image->layers[0].format != VHD_FORMAT_VHDX)
+		return 0;
+	items = create->parent.items = calloc(1, sizeof(*items));
+	ret = items ? vhdx_items_load(image, &image->layers[0], false, items) : -ENOMEM;
+	return ret ? vhd_fail(create->err, ret, "cannot take the parent's metadata along") : 0;
+}
+
 int vhd_create_parent_find(struct create_context *create, struct vhd_create_options *o)
 {
 	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
@@ -161,6 +174,8 @@ int vhd_create_parent_find(struct create_context *create, struct vhd_create_opti
 	ret = parent_check_path(create, image);
 	if (!ret && vhd_get_info(image, &info))
 		ret = vhd_fail(create->err, -EIO, "cannot examine the parent");
+	if (!ret)
+		ret = parent_items(create, image);
 	vhd_close(image);
 	if (ret)
 		return ret;
@@ -181,6 +196,9 @@ void vhd_create_parent_free(struct create_context *create)
 {
 	free(create->parent.path);
 	free(create->parent.relative);
+	if (create->parent.items)
+		vhdx_items_free(create->parent.items);
+	free(create->parent.items);
 }
 
 /* ".NAME.123456789abcdef0" beside the file; a name nobody else has. */

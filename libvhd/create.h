@@ -20,6 +20,7 @@ struct create_context {
 		uint32_t block_size;
 		uint32_t logical, physical; /* sector sizes */
 		uint8_t data_id[16];	    /* VHDX: of its contents */
+		struct vhdx_items *items;   /* VHDX: its disk's own that we do not know; or NULL */
 	} parent; /* differencing only */
 	struct vhd_error *err;
 };

@@ -96,6 +96,9 @@ struct layer_ops {
 	/* The link is to a parent whose contents have the one id or the other.
 	 * NULL: a link does not know of contents. -errno. */
 	int (*link_both)(struct vhd_image *image, const uint8_t *now, const uint8_t *next);
+	/* The metadata that is the disk's, not the file's, is what @from has from now on; they
+	 * are of the same size. NULL: there is none of that sort. -errno. */
+	int (*take_items)(struct vhd_image *image, struct vhd_image *from);
 };
 
 struct vhd_layer {

@@ -55,11 +55,18 @@ static int merge_run(const struct merge *m)
 	return ret ? ret : vhd_flush(m->parent);
 }
 
-/* The parent becomes as long as the child, which may be longer. */
+/* The parent becomes as long as the child, which may be longer; other makers' may be shorter. */
 static int parent_fit(struct merge *m, struct vhd_error *err)
 {
 	m->size = m->child->layers[0].size;
-	return m->parent->layers[0].size < m->size ? vhd_resize(m->parent, m->size, 0, err) : 0;
+	return vhd_resize(m->parent, m->size, VHD_RESIZE_SHRINK, err);
+}
+
+static int items_merge(const struct merge *m)
+{
+	const struct layer_ops *ops = m->parent->layers[0].ops;
+
+	return ops && ops->take_items ? ops->take_items(m->parent, m->child) : 0;
 }
 
 static int merge_into(struct merge *m, const char *path, struct vhd_error *err)
@@ -70,6 +77,8 @@ static int merge_into(struct merge *m, const char *path, struct vhd_error *err)
 		return ret;
 	m->buf = malloc(JOB_CHUNK);
 	ret = m->buf ? merge_run(m) : -ENOMEM;
+	if (!ret)
+		ret = items_merge(m);
 	free(m->buf);
 	return ret ? vhd_fail(err, ret, "%s: cannot be merged into %s", path,
 			      vhd_get_path(m->parent, 0)) :

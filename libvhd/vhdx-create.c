@@ -98,37 +98,73 @@ static uint32_t items_build(uint8_t *items, const struct vhdx_disk *d)
 	return 40;
 }
 
+/* The table of our own items: those of items_build(), then the locator. */
+static void table_build(uint8_t *table, const struct vhdx_disk *d, uint32_t locator)
+{
+	const struct {
+		uint32_t length, flags;
+	} rows[VHDX_ITEMS] = {
+		{ 8, VHDX_ITEM_REQUIRED },
+		{ 8, VHDX_ITEM_REQUIRED | VHDX_ITEM_VIRTUAL_DISK },
+		{ 16, VHDX_ITEM_REQUIRED | VHDX_ITEM_VIRTUAL_DISK },
+		{ 4, VHDX_ITEM_REQUIRED | VHDX_ITEM_VIRTUAL_DISK },
+		{ 4, VHDX_ITEM_REQUIRED | VHDX_ITEM_VIRTUAL_DISK },
+		{ locator, VHDX_ITEM_REQUIRED },
+	};
+	int count = d->has_parent ? VHDX_ITEMS : VHDX_PARENT_LOCATOR;
+	uint32_t at = ITEMS_AT;
+
+	memcpy(table, "metadata", 8);
+	put_le16(table + VHDX_ITEM_COUNT_AT, (uint16_t)count);
+	for (int i = 0; i < count; i++) {
+		uint8_t *entry = table + VHDX_ITEM_ENTRIES_AT + VHDX_ITEM_ENTRY * i;
+
+		memcpy(entry, vhdx_item_guid[i], 16);
+		put_le32(entry + VHDX_ITEM_OFFSET_AT, at);
+		put_le32(entry + VHDX_ITEM_LENGTH_AT, rows[i].length);
+		put_le32(entry + VHDX_ITEM_FLAGS_AT, rows[i].flags);
+		at += rows[i].length;
+	}
+}
+
+/* The virtual disk's items that are not ours to know come from the parent. */
+static int foreign_put(const struct create_context *create, uint8_t *table)
+{
+	const struct vhdx_items *items = create->parent.items;
+	uint32_t place = vhdx_item_place(table, VHDX_MIB, items->length);
+
+	if (place == 0 || VHDX_ITEMS + items->count > VHDX_MAX_ENTRIES)
+		return vhd_fail(create->err, -EFBIG, "%" PRIu32 " metadata items of the parent",
+				items->count);
+	vhdx_items_put(items, place, table);
+	return vhd_create_write(create, items->bytes, items->length,
+				METADATA_MIB * VHDX_MIB + place);
+}
+
 static int metadata_write(const struct create_context *create, const struct vhdx_disk *d)
 {
-	static const struct {
-		uint32_t length, flags; /* flags: 4 required, 2 of the virtual disk */
-	} rows[VHDX_ITEMS] = { { 8, 4 }, { 8, 6 }, { 16, 6 }, { 4, 6 }, { 4, 6 }, { 0, 4 } };
-	uint8_t table[32 + 32 * VHDX_ITEMS] = "metadata";
-	uint8_t items[40] = { 0 }, *locator = NULL;
-	uint32_t at = 0, length = 0;
-	int count = d->has_parent ? VHDX_ITEMS : VHDX_PARENT_LOCATOR;
+	uint64_t region = METADATA_MIB * VHDX_MIB;
+	uint8_t items[40] = { 0 }, *locator = NULL, *table;
+	uint32_t length = 0;
 	int ret = d->has_parent ? vhdx_locator_build(create, &locator, &length) : 0;
 
 	if (ret)
 		return ret;
-	put_le16(table + 10, (uint16_t)count);
-	for (int i = 0; i < count; i++) {
-		uint8_t *entry = table + 32 + 32 * i;
-		uint32_t size = i == VHDX_PARENT_LOCATOR ? length : rows[i].length;
-
-		memcpy(entry, vhdx_item_guid[i], 16);
-		put_le32(entry + 16, ITEMS_AT + at);
-		put_le32(entry + 20, size);
-		put_le32(entry + 24, rows[i].flags);
-		at += size;
-	}
-	at = METADATA_MIB * (uint32_t)VHDX_MIB;
-	ret = vhd_create_write(create, table, sizeof(table), at);
-	at += ITEMS_AT;
+	table = calloc(1, VHDX_TABLE_SIZE);
+	if (!table)
+		ret = vhd_fail(create->err, -ENOMEM, "no memory for metadata");
+	else
+		table_build(table, d, length);
 	if (!ret)
-		ret = vhd_create_write(create, items, items_build(items, d), at);
+		ret = vhd_create_write(create, items, items_build(items, d), region + ITEMS_AT);
 	if (!ret && locator)
-		ret = vhd_create_write(create, locator, length, at + sizeof(items));
+		ret = vhd_create_write(create, locator, length,
+				       region + ITEMS_AT + sizeof(items));
+	if (!ret && create->parent.items)
+		ret = foreign_put(create, table);
+	if (!ret)
+		ret = vhd_create_write(create, table, VHDX_TABLE_SIZE, region);
+	free(table);
 	free(locator);
 	return ret;
 }

@@ -178,7 +178,18 @@ int vhdx_regions_parse(const uint8_t *bytes, uint64_t file_size, struct vhdx_reg
 
 /* -- Metadata ----------------------------------------------------------------------- */
 
-enum { ITEM_USER = 1, ITEM_VIRTUAL_DISK = 2, ITEM_REQUIRED = 4, ITEM_FLAGS = 7 };
+enum { ITEM_FLAGS = VHDX_ITEM_USER | VHDX_ITEM_VIRTUAL_DISK | VHDX_ITEM_REQUIRED };
+
+enum vhdx_item_index vhdx_item_find(const uint8_t *entry)
+{
+	int known = 0;
+
+	if (get_le32(entry + VHDX_ITEM_FLAGS_AT) & VHDX_ITEM_USER)
+		return VHDX_ITEMS;
+	while (known < VHDX_ITEMS && memcmp(entry, vhdx_item_guid[known], 16) != 0)
+		known++;
+	return (enum vhdx_item_index)known;
+}
 
 /* What each item must be; the locator's length is its own affair. */
 static const struct {
@@ -197,16 +208,17 @@ static const struct {
 static int item_add(const uint8_t *entry, uint32_t index, uint32_t region, struct vhdx_item *items,
 		    struct vhd_error *err)
 {
-	struct vhdx_item item = { get_le32(entry + 16), get_le32(entry + 20) };
-	uint32_t flags = get_le32(entry + 24);
-	int known = 0;
+	struct vhdx_item item = { get_le32(entry + VHDX_ITEM_OFFSET_AT),
+				  get_le32(entry + VHDX_ITEM_LENGTH_AT) };
+	uint32_t flags = get_le32(entry + VHDX_ITEM_FLAGS_AT);
+	enum vhdx_item_index known = vhdx_item_find(entry);
 
 	if (vhdx_guid_is_zero(entry) || flags & ~(uint32_t)ITEM_FLAGS)
 		return vhd_fail(err, VHD_FAULT_VHDX_METADATA,
 				"metadata: item %" PRIu32 " has no name, or flags 0x%" PRIx32
 				", expected at most 7",
 				index, flags);
-	if (memcmp(entry, item_incomplete, 16) == 0 && !(flags & ITEM_USER))
+	if (memcmp(entry, item_incomplete, 16) == 0 && !(flags & VHDX_ITEM_USER))
 		return vhd_fail(err, VHD_FAULT_VHDX_INCOMPLETE,
 				"metadata: the file's maker has not finished it");
 	if (item.length > VHDX_MAX_ITEM || item.offset > region ||
@@ -215,10 +227,8 @@ static int item_add(const uint8_t *entry, uint32_t index, uint32_t region, struc
 				"metadata: item %" PRIu32 " has %" PRIu32 " bytes at %" PRIu32
 				", expected it in the region of %" PRIu32 " behind the table",
 				index, item.length, item.offset, region);
-	while (known < VHDX_ITEMS && memcmp(entry, vhdx_item_guid[known], 16) != 0)
-		known++;
-	if (known == VHDX_ITEMS || flags & ITEM_USER) {
-		if (flags & ITEM_REQUIRED)
+	if (known == VHDX_ITEMS) {
+		if (flags & VHDX_ITEM_REQUIRED)
 			return vhd_fail(err, VHD_FAULT_VHDX_METADATA,
 					"metadata: item %" PRIu32 " is required but not known",
 					index);
@@ -226,7 +236,7 @@ static int item_add(const uint8_t *entry, uint32_t index, uint32_t region, struc
 	}
 	if (items[known].length || item.length == 0 ||
 	    (item_rows[known].length && item.length != item_rows[known].length) ||
-	    !(flags & ITEM_VIRTUAL_DISK) == item_rows[known].virtual_disk)
+	    !(flags & VHDX_ITEM_VIRTUAL_DISK) == item_rows[known].virtual_disk)
 		return vhd_fail(err, VHD_FAULT_VHDX_METADATA,
 				"metadata: item %" PRIu32 " (%s) has %" PRIu32
 				" bytes and flags 0x%" PRIx32 ", or stands there twice",
@@ -237,14 +247,18 @@ static int item_add(const uint8_t *entry, uint32_t index, uint32_t region, struc
 
 static bool item_is_same(const uint8_t *a, const uint8_t *b)
 {
-	return memcmp(a, b, 16) == 0 && !((get_le32(a + 24) ^ get_le32(b + 24)) & ITEM_USER);
+	uint32_t differ = get_le32(a + VHDX_ITEM_FLAGS_AT) ^ get_le32(b + VHDX_ITEM_FLAGS_AT);
+
+	return memcmp(a, b, 16) == 0 && !(differ & VHDX_ITEM_USER);
 }
 
 static bool item_overlaps(const uint8_t *a, const uint8_t *b)
 {
-	uint64_t start_a = get_le32(a + 16), start_b = get_le32(b + 16);
+	uint64_t start_a = get_le32(a + VHDX_ITEM_OFFSET_AT);
+	uint64_t start_b = get_le32(b + VHDX_ITEM_OFFSET_AT);
 
-	return start_a < start_b + get_le32(b + 20) && start_b < start_a + get_le32(a + 20);
+	return start_a < start_b + get_le32(b + VHDX_ITEM_LENGTH_AT) &&
+	       start_b < start_a + get_le32(a + VHDX_ITEM_LENGTH_AT);
 }
 
 /* Known or not: no two of the same name, no two in the same place. */
@@ -252,7 +266,8 @@ static int items_check_apart(const uint8_t *entries, uint32_t count, struct vhd_
 {
 	for (uint32_t i = 0; i < count; i++)
 		for (uint32_t k = 0; k < i; k++) {
-			const uint8_t *a = entries + 32 * i, *b = entries + 32 * k;
+			const uint8_t *a = entries + VHDX_ITEM_ENTRY * i;
+			const uint8_t *b = entries + VHDX_ITEM_ENTRY * k;
 
 			if (item_is_same(a, b) || item_overlaps(a, b))
 				return vhd_fail(err, VHD_FAULT_VHDX_METADATA,
@@ -266,7 +281,8 @@ static int items_check_apart(const uint8_t *entries, uint32_t count, struct vhd_
 int vhdx_metadata_parse(const uint8_t *bytes, uint32_t length, struct vhdx_item *items,
 			struct vhd_error *err)
 {
-	uint32_t count = get_le16(bytes + 10);
+	const uint8_t *entries = bytes + VHDX_ITEM_ENTRIES_AT;
+	uint32_t count = get_le16(bytes + VHDX_ITEM_COUNT_AT);
 	int ret = 0;
 
 	if (memcmp(bytes, metadata_signature, sizeof(metadata_signature)) != 0 ||
@@ -277,12 +293,12 @@ int vhdx_metadata_parse(const uint8_t *bytes, uint32_t length, struct vhdx_item 
 				count, VHDX_MAX_ENTRIES);
 	memset(items, 0, VHDX_ITEMS * sizeof(*items));
 	for (uint32_t i = 0; !ret && i < count; i++)
-		ret = item_add(bytes + 32 + 32 * i, i, length, items, err);
+		ret = item_add(entries + VHDX_ITEM_ENTRY * i, i, length, items, err);
 	for (int i = 0; !ret && i < VHDX_PARENT_LOCATOR; i++)
 		if (items[i].length == 0)
 			ret = vhd_fail(err, VHD_FAULT_VHDX_METADATA, "metadata: no item %s",
 				       item_rows[i].name);
-	return ret ? ret : items_check_apart(bytes + 32, count, err);
+	return ret ? ret : items_check_apart(entries, count, err);
 }
 
 void vhdx_disk_derive(struct vhdx_disk *d)

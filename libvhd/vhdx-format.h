@@ -78,6 +78,17 @@ struct vhdx_item {
 	uint32_t length; /* 0: not there */
 };
 
+/* Of the table of items: where things stand in it, and in an entry. */
+enum {
+	VHDX_ITEM_COUNT_AT = 10,
+	VHDX_ITEM_ENTRIES_AT = 32,
+	VHDX_ITEM_ENTRY = 32, /* bytes of an entry */
+	VHDX_ITEM_OFFSET_AT = 16,
+	VHDX_ITEM_LENGTH_AT = 20,
+	VHDX_ITEM_FLAGS_AT = 24,
+};
+enum { VHDX_ITEM_USER = 1, VHDX_ITEM_VIRTUAL_DISK = 2, VHDX_ITEM_REQUIRED = 4 };
+
 enum vhdx_item_index {
 	VHDX_FILE_PARAMETERS,
 	VHDX_DISK_SIZE,
@@ -89,6 +100,9 @@ enum vhdx_item_index {
 };
 
 extern const uint8_t vhdx_item_guid[VHDX_ITEMS][16];
+
+/* Which item an entry of the table is; VHDX_ITEMS: none that we know. */
+enum vhdx_item_index vhdx_item_find(const uint8_t *entry);
 extern const uint8_t vhdx_region_bat[16], vhdx_region_metadata[16];
 
 /* 2.6: the table of 64 KiB at @bytes, of a region of @length. 0 or enum vhd_fault. */

@@ -213,5 +213,9 @@ int vhdx_locator_link(const uint8_t *old, const uint8_t *now, const uint8_t *nex
 	put_le16(l.bytes + 18, (uint16_t)l.count);
 	*bytes = l.bytes;
 	*length = l.used;
-	return 0;
+	/* Nobody would read it, and so no child would find its parent. */
+	if (l.count <= LOCATOR_KEYS && l.used <= VHDX_MAX_ITEM)
+		return 0;
+	free(l.bytes);
+	return -EFBIG;
 }

@@ -96,3 +96,30 @@ int vhdx_log_page(struct vhd_image *image, struct vhd_layer *layer, uint64_t off
 	log->offsets[log->count++] = offset;
 	return 0;
 }
+
+/* A page as it is in the file, with the part of the @size bytes for @offset that lies in it. */
+static int page_patch(struct vhd_image *image, struct vhd_layer *layer, uint64_t place,
+		      const uint8_t *bytes, uint64_t size, uint64_t offset)
+{
+	uint64_t start = max_u64(place, offset);
+	uint64_t end = min_u64(place + VHDX_PAGE, offset + size);
+	uint8_t *page;
+	int ret = vhdx_log_page(image, layer, place, &page);
+
+	if (!ret)
+		ret = vhd_file_read(image, layer->file, page, VHDX_PAGE, place);
+	if (!ret)
+		memcpy(page + (start - place), bytes + (start - offset), end - start);
+	return ret;
+}
+
+int vhdx_log_bytes(struct vhd_image *image, struct vhd_layer *layer, const void *bytes,
+		   uint64_t size, uint64_t offset)
+{
+	int ret = 0;
+
+	for (uint64_t at = round_down(offset, VHDX_PAGE); !ret && at < offset + size;
+	     at += VHDX_PAGE)
+		ret = page_patch(image, layer, at, bytes, size, offset);
+	return ret;
+}

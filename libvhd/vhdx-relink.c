@@ -9,57 +9,16 @@
 #include "bytes.h"
 #include "vhdx.h"
 
-enum { ENTRY_AT = 32, ENTRY_SIZE = 32, COUNT_AT = 10, OFFSET_AT = 16, LENGTH_AT = 20 };
-
-static uint32_t entry_count(const uint8_t *table)
+/* Where in the table the locator's entry is. 0: nowhere. */
+static uint32_t locator_entry(const uint8_t *table)
 {
-	uint32_t count = get_le16(table + COUNT_AT);
+	for (uint32_t i = 0; i < get_le16(table + VHDX_ITEM_COUNT_AT); i++) {
+		uint32_t at = VHDX_ITEM_ENTRIES_AT + VHDX_ITEM_ENTRY * i;
 
-	return count < VHDX_MAX_ENTRIES ? count : VHDX_MAX_ENTRIES;
-}
-
-/* The first place behind the table that no item has a part of. 0: there is none. */
-static uint32_t item_place(const uint8_t *table, uint32_t region, uint32_t length)
-{
-	uint32_t place = VHDX_TABLE_SIZE;
-	bool moved = true;
-
-	while (moved) {
-		moved = false;
-		for (uint32_t i = 0; i < entry_count(table); i++) {
-			const uint8_t *e = table + ENTRY_AT + ENTRY_SIZE * i;
-			uint32_t start = get_le32(e + OFFSET_AT), size = get_le32(e + LENGTH_AT);
-
-			if (size && place < start + size && start < place + length) {
-				place = (uint32_t)round_up(start + size, 8);
-				moved = true;
-			}
-		}
+		if (vhdx_item_find(table + at) == VHDX_PARENT_LOCATOR)
+			return at;
 	}
-	return place <= region && region - place >= length ? place : 0;
-}
-
-/* @length bytes for @offset into the pages of the log's next entry. */
-static int bytes_log(struct vhd_image *image, struct vhd_layer *layer, const uint8_t *bytes,
-		     uint32_t length, uint64_t offset)
-{
-	int ret = 0;
-
-	while (!ret && length > 0) {
-		uint64_t start = round_down(offset, VHDX_PAGE);
-		uint32_t n = (uint32_t)min_u64(length, start + VHDX_PAGE - offset);
-		uint8_t *page;
-
-		ret = vhdx_log_page(image, layer, start, &page);
-		if (!ret)
-			ret = vhd_file_read(image, layer->file, page, VHDX_PAGE, start);
-		if (!ret)
-			memcpy(page + (offset - start), bytes, n);
-		bytes += n;
-		offset += n;
-		length -= n;
-	}
-	return ret;
+	return 0;
 }
 
 static int locator_log(struct vhd_image *image, struct vhd_layer *layer, uint8_t *table,
@@ -67,23 +26,20 @@ static int locator_log(struct vhd_image *image, struct vhd_layer *layer, uint8_t
 {
 	struct vhdx *x = layer->state;
 	uint64_t region = x->regions.metadata.offset;
-	uint32_t place = item_place(table, x->regions.metadata.length, length), at = 0;
+	uint32_t place = vhdx_item_place(table, x->regions.metadata.length, length);
+	uint32_t at = locator_entry(table);
 	int ret;
 
 	if (place == 0)
 		return -ENOSPC;
-	for (uint32_t i = 0; i < entry_count(table); i++)
-		if (memcmp(table + ENTRY_AT + ENTRY_SIZE * i, vhdx_item_guid[VHDX_PARENT_LOCATOR],
-			   16) == 0)
-			at = ENTRY_AT + ENTRY_SIZE * i;
 	if (at == 0)
 		return -EINVAL;
-	put_le32(table + at + OFFSET_AT, place);
-	put_le32(table + at + LENGTH_AT, length);
-	ret = bytes_log(image, layer, bytes, length, region + place);
+	put_le32(table + at + VHDX_ITEM_OFFSET_AT, place);
+	put_le32(table + at + VHDX_ITEM_LENGTH_AT, length);
+	ret = vhdx_log_bytes(image, layer, bytes, length, region + place);
 	/* An entry lies in one page: both are multiples of 32 bytes. */
 	if (!ret)
-		ret = bytes_log(image, layer, table + at, ENTRY_SIZE, region + at);
+		ret = vhdx_log_bytes(image, layer, table + at, VHDX_ITEM_ENTRY, region + at);
 	if (!ret)
 		ret = vhdx_log_write(image, layer, false);
 	if (!ret)

@@ -32,34 +32,9 @@ static uint64_t table_size(const struct vhdx_disk *d)
 
 /* -- The log entry ---------------------------------------------------------------- */
 
-/* Patches a page as it is in the file: the @size bytes for @offset, as far as they lie in
- * the page at @page. */
-static void page_patch(uint8_t *bytes, uint64_t page, const uint8_t *patch, uint64_t size,
-		       uint64_t offset)
-{
-	uint64_t start = max_u64(page, offset);
-	uint64_t end = min_u64(page + VHDX_PAGE, offset + size);
-
-	if (start < end)
-		memcpy(bytes + (start - page), patch + (start - offset), end - start);
-}
-
-/* The @size bytes for @offset, in as many pages as that takes. */
 static int log_bytes(const struct resize *r, const void *bytes, uint64_t size, uint64_t offset)
 {
-	int ret = 0;
-
-	for (uint64_t at = round_down(offset, VHDX_PAGE); !ret && at < offset + size;
-	     at += VHDX_PAGE) {
-		uint8_t *page;
-
-		ret = vhdx_log_page(r->image, r->layer, at, &page);
-		if (!ret)
-			ret = vhd_file_read(r->image, r->layer->file, page, VHDX_PAGE, at);
-		if (!ret)
-			page_patch(page, at, bytes, size, offset);
-	}
-	return ret;
+	return vhdx_log_bytes(r->image, r->layer, bytes, size, offset);
 }
 
 static int log_size(const struct resize *r)

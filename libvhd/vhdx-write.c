@@ -221,6 +221,7 @@ const struct layer_ops vhdx_ops = {
 	.cut = vhdx_cut,
 	.relink = vhdx_relink,
 	.link_both = vhdx_link_both,
+	.take_items = vhdx_take_items,
 };
 
 int vhdx_write_init(const struct open_context *ctx, struct vhd_layer *layer)

@@ -8,7 +8,10 @@
 #include "image.h"
 #include "vhdx-format.h"
 
-enum { VHDX_LOG_PAGES = 64 }; /* of one entry of ours, at most */
+enum {
+	VHDX_LOG_PAGES = 64,	  /* of one entry of ours, at most */
+	VHDX_MAX_ITEMS = 512 << 10, /* bytes of a virtual disk's metadata that we take along */
+};
 
 /* A piece of the file as the log would have it; bytes NULL: zeros. */
 struct vhdx_patch {
@@ -84,6 +87,11 @@ int vhdx_header_update(struct vhd_image *image, struct vhd_layer *layer);
 int vhdx_log_page(struct vhd_image *image, struct vhd_layer *layer, uint64_t offset,
 		  uint8_t **page);
 
+/* The @size bytes for @offset, in the pages that they are a part of; no two calls for the same
+ * page between two vhdx_log_settle(). -errno. */
+int vhdx_log_bytes(struct vhd_image *image, struct vhd_layer *layer, const void *bytes,
+		   uint64_t size, uint64_t offset);
+
 /* Writes the entry; it is durable after the next sync. @force: even with no pages. */
 int vhdx_log_write(struct vhd_image *image, struct vhd_layer *layer, bool force);
 
@@ -125,6 +133,32 @@ int vhdx_release(struct vhd_image *image, uint32_t block);
 int vhdx_moved(struct vhd_image *image, uint32_t block, uint64_t place);
 int vhdx_cut(struct vhd_image *image);
 
+/* -- vhdx-items.c ------------------------------------------------------------------- */
+
+/* Items of the metadata that are the virtual disk's ([MS-VHDX] 2.6.1.2). */
+struct vhdx_items {
+	uint8_t *entries; /* as in the table, 32 bytes each, but offsets are into bytes */
+	uint8_t *bytes;
+	uint32_t count, length;
+};
+
+/* Those of @layer, with those that we know (@known) or without. -EFBIG: more than
+ * VHDX_MAX_ITEMS; other -errno. On success vhdx_items_free() them. */
+int vhdx_items_load(struct vhd_image *image, const struct vhd_layer *layer, bool known,
+		    struct vhdx_items *items);
+void vhdx_items_free(struct vhdx_items *items);
+
+/* Appends them to the table, which has room for their entries; their bytes are at @place in
+ * the region. */
+void vhdx_items_put(const struct vhdx_items *items, uint32_t place, uint8_t *table);
+
+/* The first place behind the table of a region of @region bytes where @length bytes are
+ * nobody's. 0: there is none. */
+uint32_t vhdx_item_place(const uint8_t *table, uint32_t region, uint32_t length);
+
+/* struct layer_ops' take_items. */
+int vhdx_take_items(struct vhd_image *image, struct vhd_image *from);
+
 /* -- vhdx-relink.c ------------------------------------------------------------------ */
 
 /* struct layer_ops' relink and link_both. */
@@ -161,7 +195,8 @@ void vhdx_guid_print(const uint8_t *guid, char *text);
 int vhdx_locator_build(const struct create_context *create, uint8_t **bytes, uint32_t *length);
 
 /* The locator at @old, found good before, with two ids (as in struct vhd_layer) of the
- * parent's contents in place of those it has: *@bytes for free(). -ENOMEM. */
+ * parent's contents in place of those it has: *@bytes for free(). -EFBIG: no room for another
+ * key; -ENOMEM. */
 int vhdx_locator_link(const uint8_t *old, const uint8_t *now, const uint8_t *next,
 		      uint8_t **bytes, uint32_t *length);
 

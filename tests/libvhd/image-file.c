@@ -2,6 +2,7 @@
 #include "image-file.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,21 @@ static int unsynced_submit(void *opaque, struct vhd_io *io)
 }
 
 const struct vhd_io_ops image_io_unsynced = { sizeof(image_io_unsynced), unsynced_submit };
+
+static int failing_submit(void *opaque, struct vhd_io *io)
+{
+	struct image_failing *f = opaque;
+	bool counts = io->op == VHD_IO_WRITE && io->offset >= f->from && io->offset < f->to;
+	bool all = f->from == 0 && f->to == UINT64_MAX;
+
+	if (f->writes_left == 0 && (counts || all))
+		return -EIO;
+	f->writes += counts;
+	f->writes_left -= counts && f->writes_left > 0;
+	return unsynced_submit(NULL, io);
+}
+
+const struct vhd_io_ops image_io_failing = { sizeof(image_io_failing), failing_submit };
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)

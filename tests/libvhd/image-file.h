@@ -11,6 +11,15 @@
 /* vhd_io_sync without the syncs, for tests that make thousands of them. */
 extern const struct vhd_io_ops image_io_unsynced;
 
+/* The same, with a struct image_failing as its opaque, until one of the writes that count
+ * fails. If all of them do, nothing works after that: as when the program ends there. */
+struct image_failing {
+	uint64_t from, to; /* the they are those that begin there in the file; 0 to UINT64_MAX: all */
+	int writes_left;   /* so many of them can be done; < 0: all */
+	int writes;	   /* were done */
+};
+extern const struct vhd_io_ops image_io_failing;
+
 /* How many random cases a test runs: what the environment's @variable says, or @plain, or
  * with sanitizers, which are slow, @sanitized. */
 unsigned image_cases(const char *variable, unsigned plain, unsigned sanitized);

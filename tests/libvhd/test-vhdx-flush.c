@@ -12,32 +12,11 @@
 enum { MIB = 1 << 20, LOG = MIB, PARTS = 80, APART = 512 * MIB };
 #define DISK (UINT64_C(40) << 30)
 
-/* Plain I/O that fails from a write on: the @writes_left th to the log, or of all. */
-struct failing {
-	bool log_only;
-	int writes_left; /* < 0: none fails */
-	int writes;	 /* that were counted */
-};
-
-static int failing_submit(void *opaque, struct vhd_io *io)
+static int open_failing(const char *path, struct image_failing *f, struct vhd_image **image)
 {
-	struct failing *f = opaque;
-	bool counts = io->op == VHD_IO_WRITE &&
-		      (!f->log_only || (io->offset >= LOG && io->offset < 2 * LOG));
-
-	if (f->writes_left == 0 && (counts || !f->log_only))
-		return -EIO;
-	f->writes += counts;
-	f->writes_left -= counts && f->writes_left > 0;
-	return io->op == VHD_IO_DATASYNC ? 0 : vhd_io_sync.submit(NULL, io);
-}
-
-static int open_failing(const char *path, struct failing *f, struct vhd_image **image)
-{
-	static const struct vhd_io_ops ops = { sizeof(ops), failing_submit };
 	struct vhd_open_options options = VHD_OPEN_OPTIONS_INIT;
 
-	options.io = &ops;
+	options.io = &image_io_failing;
 	options.io_opaque = f;
 	return vhd_open(path, &options, image, NULL);
 }
@@ -72,7 +51,7 @@ Test(vhdx_flush, fails_whole_when_the_log_cannot_be_written)
 
 	image_file_init(&f);
 	for (int first = 1; first <= 3; first++) {
-		struct failing failing = { .log_only = true, .writes_left = first };
+		struct image_failing failing = { LOG, 2 * LOG, first, 0 };
 		struct vhd_image *image;
 		char data[512] = "";
 
@@ -93,7 +72,7 @@ Test(vhdx_flush, fails_whole_when_the_log_cannot_be_written)
  * has to be good without those that were to follow. */
 Test(vhdx_flush, ends_between_two_entries_of_the_log)
 {
-	struct failing failing = { .log_only = false, .writes_left = -1 };
+	struct image_failing failing = { 0, UINT64_MAX, -1, 0 };
 	struct image_file f, child;
 	struct vhd_image *image;
 	int opened, all;
@@ -115,7 +94,7 @@ Test(vhdx_flush, ends_between_two_entries_of_the_log)
 		int ret;
 
 		child_create(&f, &child);
-		failing = (struct failing){ .writes_left = opened + ends };
+		failing = (struct image_failing){ 0, UINT64_MAX, opened + ends, 0 };
 		cr_assert_eq(open_failing(child.path, &failing, &image), 0);
 		parts_write(image);
 		cr_expect_eq(vhd_flush(image), ends < all ? -EIO : 0, "after %d writes", ends);
