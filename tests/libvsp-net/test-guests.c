@@ -8,7 +8,7 @@
 
 #include "net-world.h"
 
-#define SCRIPT 8u
+#define SCRIPT 40u
 
 static const struct guest {
 	const char *name;
@@ -47,6 +47,18 @@ static const struct guest {
 	 {{5, 0x0001010e, 0}, {4, 0x00010106, 4}, {4, 0x01010101, 6}, {4, 0x00010203, 18}, {4,
 											    0xfc01020d, 156},
 	  {5, 0xfc01020c, 28}, {4, 0x00010107, 4}, {5, 0x0001010e, 4}}},
+	/* what OpenVMM answers it, in the order of NDIS: nobody has published its messages */
+	{"Windows", {VSP_NVSP_V61}, VSP_NVSP_V61, 0x1234, 0x5678, 256, 85, true, true, false, 0, true,
+	 {{4, 0x00010101, 61 * 4}, {4, 0x01010101, 6}, {4, 0x01010102, 6}, {4, 0x00010104, 4}, {4, 0x00010106, 4},
+	  {4, 0x00010105, 4}, {4, 0x00010111, 4}, {4, 0x00010113, 4}, {4, 0x0001010c, 4}, {4, 0x0001010d, 21},
+	  {4, 0x00010116, 2}, {4, 0x00010206, 16}, {4, 0x00010207, 40}, {4, 0x00010114, 4}, {4, 0x00010115, 4},
+	  {4, 0x01010104, 4}, {4, 0x00020216, 512}, {4, 0xfc01020d, 156}, {4, 0xfc01020b, 156}, {4, 0x00010203, 18},
+	  {5, 0x0101010a, 28}, {5, 0xfc01020c, 28}, {5, 0x01010103, 0}, {5, 0x00010118, 4}, {5, 0x0001010f, 4},
+	  {5, 0x0001010e, 4}, {4, 0x0001010e, 4}, {4, 0x00020219, 8}, {4, 0x0002021a, 8}, {4, 0x00020101, 4},
+	  {4, 0x0002021b, 8}, {4, 0x01020101, 4}}},
+	{"OpenBSD", {VSP_NVSP_V5, VSP_NVSP_V4, VSP_NVSP_V2, VSP_NVSP_V1}, VSP_NVSP_V2, 0xcafe, 0xface, 256, 1, false,
+	 false, false, 0, true,
+	 {{4, 0x01010101, 6}, {4, 0x00010114, 4}, {5, 0x0001010e, 4}}},
 	{"UEFI", {VSP_NVSP_V5}, VSP_NVSP_V61, 0x1981, 0xbeef, 48, 0, true, true, true, 2, false,
 	 {{4, 0x01010102, 6}, {4, 0x01010102, 6}, {5, 0x0001010e, 4}}},
 	{"without a send buffer", {VSP_NVSP_V2}, VSP_NVSP_V61, 7, 0, 64, 1, false, false, false, 0,
@@ -257,9 +269,13 @@ static void script_run(struct session *s)
 		if (s->guest->script[i].oid == 0xfc01020c)
 			memcpy(r.value, &(struct vsp_ndis_object){VSP_NDIS_DEFAULT, 3,
 								  (uint16_t)len}, 4);
+		else if (s->guest->script[i].oid == 0x0101010a)
+			memcpy(r.value, &(struct vsp_ndis_encapsulation){
+				{VSP_NDIS_OFFLOAD_ENCAPSULATION, 1, 28}, {1, 2, 14}, {1, 2, 14}}, 28);
 		else if (len)
 			r.value[0] = VSP_FILTER_DIRECTED | VSP_FILTER_BROADCAST | VSP_FILTER_ALL_MULTICAST;
-		len = set && !len ? 4 : len; /* DPDK starts with an empty filter */
+		if (set && !len && s->guest->script[i].oid == 0x0001010e)
+			len = 4; /* DPDK starts with an empty filter */
 		r.m.header = (struct vsp_rndis_header){s->guest->script[i].type,
 						       (uint32_t)sizeof(r.m) + len};
 		r.m.request_id = ++s->request;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Where things end: buffers that begin and end anywhere, packets as long and in as many parts
  * as there may be, counters. */
-#include <stdlib.h>
+#include <errno.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -392,23 +392,86 @@ Test(limits, sub_channels_refuse_what_is_the_primarys)
 	world_channels_up(w, 2);
 	vsp_net_get_stats(w->net, &before);
 	for (uint32_t channel = 1; channel < 3; channel++) {
-		const uint32_t words[10] = {VSP_NVSP_SUBCHANNEL, VSP_NVSP_SUBCHANNEL_ALLOCATE, 1};
+		/* the receive buffer's end */
+		const uint32_t words[10] = {VSP_NVSP_REVOKE_RECV_BUF, 0xcafe};
 		const struct vmbus_packet packet = {
 			.type = VMBUS_PACKET_INBAND, .flags = VMBUS_PACKET_COMPLETION_REQUESTED,
 			.transaction_id = 0x77, .payload = words, .payload_len = sizeof(words)};
 
 		memcpy(vsp_netvsc_section(&w->vsc[0], 1), &query, sizeof(query));
 		cr_expect_eq(section_send(w, channel, sizeof(query)), VSP_NVSP_STATUS_FAILURE);
-		w->granted = 77;
 		cr_assert_eq(vmbus_tx_put(&w->channels[channel]->tx, &packet, 0), 0);
 		world_signal(w, channel);
 		world_settle(w);
-		cr_expect_eq(w->granted, 77);
 		(void)message_make(vsp_netvsc_section(&w->vsc[0], 1), MESSAGE, channel);
 		cr_expect_eq(section_send(w, channel, MESSAGE), VSP_NVSP_STATUS_SUCCESS, "it goes on");
 	}
 	vsp_net_get_stats(w->net, &after);
 	cr_expect_eq(after.bad_messages - before.bad_messages, 4);
+	world_down(w);
+	world_end(w);
+}
+
+struct answers { /* of control requests, by a driver that only takes them */
+	uint32_t ids[32], count;
+};
+
+static void answers_take(struct world *w)
+{
+	static const uint32_t done[2] = {VSP_NVSP_RNDIS_COMPLETE, VSP_NVSP_STATUS_SUCCESS};
+	struct answers *answers = w->raw_user;
+	struct vmbus_packet packet;
+	uint64_t buffer[64];
+
+	while (vmbus_rx_next(&w->channels[0]->rx, buffer, sizeof(buffer), &packet) == 0) {
+		struct vmbus_packet back = {.type = VMBUS_PACKET_COMPLETION, .payload = done,
+					    .payload_len = sizeof(done)};
+		struct vmbus_transfer_range range;
+
+		if (packet.type != VMBUS_PACKET_TRANSFER_PAGES)
+			continue;
+		memcpy(&range, (const uint8_t *)packet.header + sizeof(struct vmbus_transfer_pages), sizeof(range));
+		cr_assert_lt(answers->count, 32);
+		memcpy(&answers->ids[answers->count++], w->receive + range.byte_offset + 8, 4);
+		back.transaction_id = packet.transaction_id;
+		cr_assert_eq(vmbus_tx_put(&w->channels[0]->tx, &back, 0), 0);
+	}
+	vmbus_guest_commit(w->channels[0]);
+	world_signal(w, 0);
+}
+
+/* Several requests at a time, from everywhere in the host's queue of them. */
+Test(limits, control_requests_are_answered_in_their_order)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 98});
+	struct answers answers = {.count = 0};
+
+	world_up(w);
+	w->channels[0]->user = NULL;
+	w->raw = answers_take;
+	w->raw_user = &answers;
+	for (uint32_t i = 0; i < 24; i++) {
+		const struct vsp_rndis_oid_request query = {
+			.header = {VSP_RNDIS_QUERY, sizeof(query)}, .request_id = 1000 + i, .oid = 0x00010106};
+		const struct vsp_nvsp_message message = {
+			.type = VSP_NVSP_RNDIS,
+			.u.rndis = {VSP_NVSP_CHANNEL_CONTROL, 1 + i % 6, sizeof(query)}};
+		const struct vmbus_packet packet = {
+			.type = VMBUS_PACKET_INBAND, .flags = VMBUS_PACKET_COMPLETION_REQUESTED,
+			.transaction_id = 500 + i, .payload = &message, .payload_len = VSP_NVSP_SIZE_V61};
+
+		memcpy(vsp_netvsc_section(&w->vsc[0], 1 + i % 6), &query, sizeof(query));
+		cr_assert_eq(vmbus_tx_put(&w->channels[0]->tx, &packet, 0), 0);
+		if (i % 6 != 5)
+			continue;
+		world_signal(w, 0);
+		world_settle(w);
+	}
+	cr_assert_eq(answers.count, 24, "%u", answers.count);
+	for (uint32_t i = 0; i < 24; i++)
+		cr_expect_eq(answers.ids[i], 1000 + i, "answer %u is to %u", i, answers.ids[i]);
+	w->raw = NULL;
+	w->channels[0]->user = &w->vsc[0];
 	world_down(w);
 	world_end(w);
 }
@@ -463,4 +526,149 @@ Test(limits, nic_is_closed_once_and_the_offer_is_the_configs)
 	cr_expect_eq(closes, 0);
 	world_end(w);
 	cr_expect_eq(closes, 1);
+}
+
+/* What the guest switched off it is not told, though the nic knows it. */
+Test(limits, verdicts_are_for_guests_that_want_them)
+{
+	const struct vsp_vnet_header verified = {.flags = VSP_VNET_DATA_VALID};
+	uint8_t frame[FRAME];
+
+	for (uint32_t off = 0; off < 4; off++) {
+		const struct vsp_ndis_offload_parameters p = {
+			.header = {VSP_NDIS_DEFAULT, 3, sizeof(p)}, .ipv4_checksum = off == 0 ? 2 : 4,
+			.tcp_ipv4_checksum = off == 1 ? 2 : 4, .udp_ipv4_checksum = off == 2 ? 2 : 4,
+			.tcp_ipv6_checksum = off == 3 ? 2 : 4, .udp_ipv6_checksum = 4};
+		const uint32_t expected[3] = {
+			(off == 1 ? 0 : VSP_CSUM_RX_TCP_GOOD) | (off == 0 ? 0 : VSP_CSUM_RX_IP_GOOD),
+			(off == 2 ? 0 : VSP_CSUM_RX_UDP_GOOD) | (off == 0 ? 0 : VSP_CSUM_RX_IP_GOOD),
+			off == 3 ? 0 : VSP_CSUM_RX_TCP_GOOD};
+		struct world *w = world_new(&(struct world_options){.seed = 100 + off});
+
+		world_up(w);
+		cr_expect_eq(world_request(w, VSP_RNDIS_SET, 0xfc01020c, &p, sizeof(p)), 0);
+		for (uint32_t kind = 0; kind < 3; kind++) {
+			if (kind == 1)
+				world_frame(frame, FRAME, 1);
+			else
+				tcp_frame(frame, FRAME, kind == 2);
+			cr_assert(world_put(w, 0, frame, FRAME, &verified));
+			world_settle(w);
+			cr_assert_eq(w->received, kind + 1);
+			cr_expect_eq(w->frames[kind].checksum, expected[kind], "off %u, kind %u: %#x", off, kind,
+				     w->frames[kind].checksum);
+		}
+		world_down(w);
+		world_end(w);
+	}
+}
+
+static int offloads_ignored(struct vsp_nic *nic, uint32_t offloads)
+{
+	(void)nic;
+	(void)offloads;
+	return 0;
+}
+
+/* A nic that was slow to hear it, or does not listen. */
+Test(limits, forms_that_the_guest_does_not_take_are_dropped)
+{
+	static uint8_t frame[3000];
+	const struct vsp_vnet_header uso = {.flags = VSP_VNET_NEEDS_CSUM, .gso_type = VSP_VNET_GSO_UDP_L4,
+					    .gso_size = 1000, .csum_start = 34, .csum_offset = 6};
+
+	for (uint32_t i = 0; i < 4; i++) {
+		const struct vsp_ndis_offload_parameters p = {
+			.header = {VSP_NDIS_DEFAULT, 3, sizeof(p)}, .rsc_ipv4 = i & 1 ? 2 : 1,
+			.rsc_ipv6 = i & 2 ? 2 : 1};
+		struct world *w = world_new(&(struct world_options){.seed = 104 + i, .rsc = true});
+		struct vsp_net_stats stats;
+		uint32_t on;
+
+		inner_ops = w->net->nic->ops;
+		counting_ops = *inner_ops;
+		counting_ops.set_offloads = offloads_ignored;
+		w->net->nic->ops = &counting_ops;
+		cr_assert_eq(inner_ops->set_offloads(w->net->nic, VSP_NIC_CSUM | VSP_NIC_TSO4 | VSP_NIC_TSO6 |
+						     VSP_NIC_USO), 0);
+		world_up(w);
+		cr_expect_eq(world_request(w, VSP_RNDIS_SET, 0xfc01020c, &p, sizeof(p)), 0);
+		for (uint32_t v6 = 0; v6 < 2; v6++) {
+			tcp_frame(frame, sizeof(frame), v6);
+			cr_assert(world_put(w, 0, frame, sizeof(frame), v6 ? &tso6 : &tso4));
+			world_settle(w);
+		}
+		world_frame(frame, sizeof(frame), 1);
+		cr_assert(world_put(w, 0, frame, sizeof(frame), &uso));
+		world_settle(w);
+		on = (i & 1) + (i >> 1);
+		vsp_net_get_stats(w->net, &stats);
+		cr_expect_eq(w->received, on, "%u: %u", i, w->received);
+		cr_expect_eq(stats.rx_dropped, 3 - on, "%u: %lu", i, stats.rx_dropped);
+		world_down(w);
+		world_end(w);
+	}
+}
+
+/* The guest takes its receive buffer back without a word: frames fail, until it gives one. */
+Test(limits, buffer_torn_down_under_way)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 108});
+	uint8_t frame[FRAME];
+	uint32_t torn;
+
+	world_up(w);
+	torn = w->gpadls_torn;
+	cr_assert_eq(vmbus_guest_gpadl_teardown(w->channels[0], w->vsc[0].config.receive_gpadl), 0);
+	world_settle(w);
+	cr_expect_eq(w->gpadls_torn, torn + 1, "it is the guest's again");
+	memset(w->receive, 0xee, 256u << 12);
+	(void)message_make(vsp_netvsc_section(&w->vsc[0], 1), MESSAGE, 1);
+	cr_expect_eq(section_send(w, 0, MESSAGE), VSP_NVSP_STATUS_FAILURE);
+	world_frame(frame, FRAME, 1);
+	cr_assert(world_put(w, 0, frame, FRAME, NULL));
+	world_settle(w);
+	cr_expect_eq(w->received, 0);
+	for (uint32_t i = 0; i < 256u << 12; i++)
+		cr_assert_eq(w->receive[i], 0xee, "byte %u", i);
+	cr_assert_eq(vmbus_guest_gpadl_create(w->channels[0], w->receive_pfns, 0, 256u << 12,
+					      &w->vsc[0].config.receive_gpadl), 0);
+	world_settle(w);
+	world_crash(w); /* takes it back */
+	world_up(w);
+	(void)message_make(vsp_netvsc_section(&w->vsc[0], 1), MESSAGE, 1);
+	cr_expect_eq(section_send(w, 0, MESSAGE), VSP_NVSP_STATUS_SUCCESS);
+	world_down(w);
+	world_end(w);
+}
+
+Test(limits, configs_that_are_none_are_refused)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 109});
+	struct vsp_net_config good = w->net->config;
+	struct vsp_net *net;
+
+	for (uint32_t i = 0; i < 8; i++) {
+		struct vsp_net_config config = good;
+
+		if (i == 0)
+			config.size--;
+		else if (i == 1)
+			config.server = NULL;
+		else if (i == 2)
+			config.nic = NULL;
+		else if (i == 3)
+			config.loop_of = NULL;
+		else if (i == 4)
+			config.max_channels = 0;
+		else if (i == 5)
+			config.max_channels = VSP_NET_CHANNELS + 1;
+		else if (i == 6)
+			config.mac[0] |= 1;
+		else
+			config.size++;
+		cr_expect_eq(vsp_net_new(&config, &net), -EINVAL, "row %u", i);
+	}
+	vsp_net_free(NULL);
+	world_end(w);
 }

@@ -486,7 +486,7 @@ Test(net, full_nic_holds_the_guest_back_and_loses_nothing)
 	cr_expect_eq(w->sent, 100);
 	vsp_net_get_stats(w->net, &stats);
 	cr_expect_eq(stats.tx_frames, 100);
-	cr_expect_gt(stats.tx_waits, 0);
+	cr_expect_geq(stats.tx_waits, 5, "each round: %lu", stats.tx_waits);
 	cr_expect_eq(stats.tx_dropped, 0);
 	world_down(w);
 	world_end(w);
@@ -660,7 +660,7 @@ Test(net, speed_changes_are_told_to_guests_that_want_them)
 
 		slots = w->net->control_slots;
 		w->net->control_slots = 0;
-		speed = 800000000000;
+		speed = 429496729600; /* 1 more than 32 bits hold */
 		vsp_nic_pair_set_link(w->peer, true);
 		world_settle(w);
 		w->net->control_slots = slots;

@@ -268,6 +268,39 @@ Test(nvsp, messages_of_every_type_length_state_and_version_fail_alone)
 	}
 }
 
+/* What is right is taken at its shortest, and its answer is right in every byte. */
+Test(nvsp, right_messages_of_the_least_length_are_answered_exactly)
+{
+	static const struct {
+		uint32_t version, state, words[6], answer[10];
+	} rows[] = {
+		{0, VSP_NVSP_STATE_WAIT, {1, VSP_NVSP_V1, VSP_NVSP_V1}, {2, 2, 34, 1}},
+		{0, VSP_NVSP_STATE_WAIT, {1, VSP_NVSP_V61, VSP_NVSP_V61}, {2, 0xffffffff, 34, 1}},
+		{0, VSP_NVSP_STATE_WAIT, {1, 0x00030003, 0x00030003}, {2, 0xffffffff, 34, 0}},
+		{0, VSP_NVSP_STATE_WAIT, {1, VSP_NVSP_V5, VSP_NVSP_V6}, {2, 0xffffffff, 34, 0}},
+		{VSP_NVSP_V1, VSP_NVSP_STATE_SETUP, {100, 5, 1}, {0}},
+		{VSP_NVSP_V1, VSP_NVSP_STATE_SETUP, {101, 1, 0xcafe}, {102, 1, 1, 0, 1728, 9, 9 * 1728}},
+		{VSP_NVSP_V61, VSP_NVSP_STATE_REVOKED, {101, 1, 0xcafe}, {102, 1, 1, 0, 1728, 9, 9 * 1728}},
+		{VSP_NVSP_V4, VSP_NVSP_STATE_READY, {103, 0xcafe}, {0}},
+		{VSP_NVSP_V2, VSP_NVSP_STATE_READY, {104, 2, 0xface}, {105, 1, 6144}},
+		{VSP_NVSP_V2, VSP_NVSP_STATE_SETUP, {125, 1514, 0, 8, 0}, {0}},
+		{VSP_NVSP_V4, VSP_NVSP_STATE_READY, {129, 0}, {0}},
+		{VSP_NVSP_V61, VSP_NVSP_STATE_READY, {129, 1}, {0}},
+		{VSP_NVSP_V5, VSP_NVSP_STATE_READY, {131, 0x000c0196, 0x00010106}, {132, 0xc00000bb, 0}},
+		{VSP_NVSP_V5, VSP_NVSP_STATE_READY, {133, 1, 3}, {133, 1, 3}},
+	};
+	struct vsp_nvsp_reply r;
+	struct vsp_nvsp n;
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		to_state(&n, rows[i].version, rows[i].state);
+		cr_expect_eq(vsp_nvsp_message(&n, rows[i].words, rule_of(rows[i].words[0])->need, false, &r), 0,
+			     "row %zu", i);
+		cr_expect_eq(memcmp(&r.message, rows[i].answer, r.len), 0, "row %zu", i);
+		cr_expect_eq(r.len == 0, rows[i].answer[0] == 0, "row %zu", i);
+	}
+}
+
 /* Long enough and at the right time, but with any of its words at an edge. */
 Test(nvsp, messages_with_every_word_at_every_edge_fail_alone)
 {

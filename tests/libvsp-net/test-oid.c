@@ -344,6 +344,95 @@ Test(oid, offloads_the_nic_lacks_stay_off)
 	cr_expect_not(a.offloads.tcp4_tx || a.offloads.lso4 || a.offloads.rsc4);
 }
 
+/* Each switch of the parameters by each value and each nic: it is as the value says, as far as
+ * the nic can, and all others are as they were. */
+Test(oid, each_offload_parameter_switches_its_own)
+{
+#define AT(member) offsetof(struct vsp_offloads, member)
+#define P(member) offsetof(struct vsp_ndis_offload_parameters, member)
+	static const struct {
+		size_t parameter, tx, rx; /* the same: it is on or off */
+		uint32_t needs;
+	} rows[] = {
+		{P(ipv4_checksum), AT(ip4_tx), AT(ip4_rx), VSP_NIC_CSUM}, /* sent by software, whatever the nic */
+		{P(tcp_ipv4_checksum), AT(tcp4_tx), AT(tcp4_rx), VSP_NIC_CSUM},
+		{P(udp_ipv4_checksum), AT(udp4_tx), AT(udp4_rx), VSP_NIC_CSUM},
+		{P(tcp_ipv6_checksum), AT(tcp6_tx), AT(tcp6_rx), VSP_NIC_CSUM},
+		{P(udp_ipv6_checksum), AT(udp6_tx), AT(udp6_rx), VSP_NIC_CSUM},
+		{P(lso_v2_ipv4), AT(lso4), AT(lso4), VSP_NIC_CSUM | VSP_NIC_TSO4},
+		{P(lso_v2_ipv6), AT(lso6), AT(lso6), VSP_NIC_CSUM | VSP_NIC_TSO6},
+		{P(rsc_ipv4), AT(rsc4), AT(rsc4), VSP_NIC_CSUM | VSP_NIC_TSO4},
+		{P(rsc_ipv6), AT(rsc6), AT(rsc6), VSP_NIC_CSUM | VSP_NIC_TSO6},
+	};
+#undef AT
+#undef P
+	const size_t count = sizeof(rows) / sizeof(rows[0]);
+
+	for (size_t i = 0; i < count * 6 * 8 * 2; i++) {
+		size_t row = i % count, tx = rows[row].tx, rx = rows[row].rx;
+		uint8_t value = (uint8_t)(i / count % 6);
+		struct vsp_ndis_offload_parameters p = {.header = {VSP_NDIS_DEFAULT, 3, sizeof(p)}};
+		bool able, before = i / count / 48, refused = tx != rx && value > 4;
+		struct vsp_offloads expected;
+		struct vsp_adapter a;
+
+		adapter_start(&a);
+		a.nic_offloads = (uint32_t)(i / count / 6 % 8);
+		a.rsc_allowed = true;
+		memset(&a.offloads, before, sizeof(a.offloads));
+		expected = a.offloads;
+		able = (a.nic_offloads & rows[row].needs) == rows[row].needs;
+		((uint8_t *)&p)[rows[row].parameter] = value;
+		if (value && !refused && tx == rx)
+			((bool *)&expected)[tx] = able && value == 2;
+		if (value && !refused && tx != rx) {
+			((bool *)&expected)[tx] = (able || row == 0) && (value == 2 || value == 4);
+			((bool *)&expected)[rx] = able && value >= 3;
+		}
+		cr_expect_eq(vsp_oid_set(&a, 0xfc01020c, vmbus_cursor_of(&p, sizeof(p))),
+			     refused ? VSP_RNDIS_INVALID_DATA : VSP_RNDIS_SUCCESS, "row %zu, %u", row, value);
+		cr_expect_eq(memcmp(&a.offloads, &expected, sizeof(expected)), 0, "row %zu, %u, nic %u", row,
+			     value, a.nic_offloads);
+	}
+}
+
+/* Each thing that is on by itself, as the guest is told of it: where in the structure, and what. */
+Test(oid, offloads_are_described_each_in_its_place)
+{
+#define AT(member) offsetof(struct vsp_offloads, member)
+	static const struct {
+		size_t on;
+		struct {
+			uint32_t at, value;
+		} words[4];
+	} rows[] = {
+		{AT(ip4_tx), {{4, 2}, {8, 0x101}}},  {AT(tcp4_tx), {{4, 2}, {8, 0x15}}},
+		{AT(udp4_tx), {{4, 2}, {8, 0x41}}},  {AT(ip4_rx), {{12, 2}, {16, 0x101}}},
+		{AT(tcp4_rx), {{12, 2}, {16, 0x15}}}, {AT(udp4_rx), {{12, 2}, {16, 0x41}}},
+		{AT(tcp6_tx), {{20, 2}, {24, 0x15}}}, {AT(udp6_tx), {{20, 2}, {24, 0x41}}},
+		{AT(tcp6_rx), {{28, 2}, {32, 0x15}}}, {AT(udp6_rx), {{28, 2}, {32, 0x41}}},
+		{AT(lso4), {{80, 2}, {84, 62780}, {88, 2}}},
+		{AT(lso6), {{92, 2}, {96, 62780}, {100, 2}, {104, 5}}},
+		{AT(rsc4), {{144, 0x001}}},           {AT(rsc6), {{144, 0x100}}},
+	};
+#undef AT
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint32_t expected[39] = {0x009c03a7}, words[39];
+		struct vsp_ndis_offload out;
+		struct vsp_offloads o;
+
+		memset(&o, 0, sizeof(o));
+		((bool *)&o)[rows[i].on] = true;
+		for (size_t k = 0; k < 4 && rows[i].words[k].at; k++)
+			expected[rows[i].words[k].at / 4] = rows[i].words[k].value;
+		vsp_offloads_describe(&o, &out);
+		memcpy(words, &out, sizeof(words));
+		for (size_t k = 0; k < 39; k++)
+			cr_expect_eq(words[k], expected[k], "row %zu, offset %zu: %#x", i, k * 4, words[k]);
+	}
+}
+
 /* A parameter as Linux lays it out: the structure, name, 8 bytes more, value. */
 static uint32_t parameter(uint8_t *out, const char *name, uint32_t type, const char *value)
 {
@@ -566,15 +655,16 @@ Test(oid, parameters_in_other_letters_are_refused)
 
 Test(oid, packet_filter_lets_through_what_it_says)
 {
-	static const uint8_t me[6] = {0, 0x15, 0x5d, 1, 2, 3}, other[6] = {0, 0x15, 0x5d, 9, 9, 9},
-			     all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-			     listed[6] = {1, 0, 0x5e, 0, 0, 1}, unlisted[6] = {1, 0, 0x5e, 0, 0, 2};
+	/* behind an address in a frame stands another */
+	static const uint8_t me[7] = {0, 0x15, 0x5d, 1, 2, 3, 7}, other[7] = {0, 0x15, 0x5d, 1, 2, 4, 7},
+			     all[7] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 7},
+			     listed[7] = {1, 0, 0x5e, 0, 0, 1, 7}, unlisted[7] = {1, 0, 0x5e, 0, 0, 2, 7};
 	static const struct {
 		uint32_t filter;
 		bool me, other, all, listed, unlisted;
 	} rows[] = {
 		{0, 0, 0, 0, 0, 0},    {1, 1, 0, 0, 0, 0},    {2, 0, 0, 0, 1, 0}, {4, 0, 0, 0, 1, 1},
-		{8, 0, 0, 1, 0, 0},    {13, 1, 0, 1, 1, 1},   {11, 1, 0, 1, 1, 0}, {0x20, 1, 1, 1, 1, 1},
+		{8, 0, 0, 1, 0, 0},    {0x10, 0, 0, 0, 0, 0}, {13, 1, 0, 1, 1, 1},   {11, 1, 0, 1, 1, 0}, {0x20, 1, 1, 1, 1, 1},
 	};
 	struct vsp_adapter a;
 
@@ -589,6 +679,25 @@ Test(oid, packet_filter_lets_through_what_it_says)
 		cr_expect_eq(vsp_adapter_wants(&a, unlisted), rows[i].unlisted, "%#x", rows[i].filter);
 	}
 	cr_expect_eq(vsp_oid_set(&a, 0x0001010e, vmbus_cursor_of(me, 3)), VSP_RNDIS_INVALID_LENGTH);
+}
+
+Test(oid, rss_is_set_for_the_channels_there_are)
+{
+	struct {
+		struct vsp_ndis_rss_parameters p;
+		uint32_t table[128];
+		uint8_t key[40];
+	} m = {.p = {.hash = 0x1701, .table_size = 512, .table_offset = 40, .key_size = 40, .key_offset = 552}};
+	struct vsp_adapter a;
+
+	for (uint32_t entry = 2; entry < 6; entry++) {
+		adapter_start(&a);
+		m.table[127] = entry;
+		cr_expect_eq(vsp_oid_set(&a, 0x00010204, vmbus_cursor_of(&m, sizeof(m))),
+			     entry < 4 ? VSP_RNDIS_SUCCESS : VSP_RNDIS_INVALID_DATA, "channel %u", entry);
+		cr_expect_eq(a.rss.on, entry < 4);
+		cr_expect_eq(a.changed, entry < 4 ? VSP_CHANGED_RSS : 0);
+	}
 }
 
 Test(oid, multicast_list_is_bounded)
