@@ -70,6 +70,7 @@ void vmbus_channel_start(struct vmbus_channel *ch)
 	ch->modify_due = false;
 	ch->modify_waits = false;
 	memset(&ch->progress, 0, sizeof(ch->progress));
+	ch->eager_packets = 0;
 	memset(&ch->stats, 0, sizeof(ch->stats));
 	atomic_store(&ch->sub_wanted, 0);
 	atomic_store(&ch->call, NULL);
@@ -256,6 +257,14 @@ bool vmbus_channel_pending(const struct vmbus_channel *ch)
 	if (channel_stop_begins(ch))
 		return true;
 	return !ch->stopping && !ch->blocked && !channel_halted(ch) && vmbus_rx_pending(&ch->rx);
+}
+
+bool vmbus_channel_eager(struct vmbus_channel *ch)
+{
+	uint64_t packets = ch->rx.packets + ch->tx.packets, before = ch->eager_packets;
+
+	ch->eager_packets = packets;
+	return ch->ops.eager && packets != before;
 }
 
 bool vmbus_channel_arm(struct vmbus_channel *ch)

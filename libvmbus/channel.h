@@ -91,6 +91,7 @@ struct vmbus_channel {
 		uint64_t fetches;	 /* of the ring's index, when we looked last */
 		uint32_t part;		 /* bytes after which one is to be considered again */
 	} progress;
+	uint64_t eager_packets; /* read and written when vmbus_channel_eager() was asked last */
 
 	/* -- between them -- */
 	atomic_bool stop, stopped, moved;

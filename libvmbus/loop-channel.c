@@ -134,6 +134,8 @@ int vmbus_loop_serve(struct vmbus_loop *loop, bool all)
 		done += due;
 		if (r == -ESHUTDOWN)
 			channel_detach(a);
+		else
+			loop->eager |= vmbus_channel_eager(a->channel);
 	}
 	return done;
 }

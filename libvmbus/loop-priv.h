@@ -36,6 +36,8 @@ struct vmbus_loop {
 	atomic_bool stopping;
 	_Atomic(struct vmbus_task *) tasks; /* posted, newest first */
 	struct spin spin;
+	bool eager;	     /* packets of an eager channel since the last spin */
+	uint64_t spin_until; /* spin_us after such packets; 0: that is over */
 
 	struct vmbus_timer *timers;	 /* by deadline */
 	uint64_t timeout_ns;		 /* deadline of the timeout in the ring; 0: none */

@@ -219,6 +219,23 @@ static bool loop_pending(const struct vmbus_loop *loop)
 	       io_uring_cq_ready(&loop->ring) || ring_flagged(loop) || loop_stopping(loop);
 }
 
+/* Returns until when to spin, not after @deadline; 0 or a time that has passed: not at all. */
+static uint64_t spin_deadline(struct vmbus_loop *loop, uint64_t now, uint64_t deadline)
+{
+	uint64_t end = spin_begin(&loop->spin, now);
+
+	if (loop->eager)
+		loop->spin_until = now + loop->spin.limit_ns;
+	else if (now >= loop->spin_until)
+		loop->spin_until = 0;
+	loop->eager = false;
+	if (loop->spin_until < end)
+		end = loop->spin_until;
+	if (loop->timers && loop->timers->deadline_ns < end)
+		end = loop->timers->deadline_ns;
+	return deadline < end ? deadline : end;
+}
+
 /* Watches memory for a bounded time; the guests' signals stay masked meanwhile.
  * Returns true if there is something to do. */
 static bool loop_spin(struct vmbus_loop *loop, uint64_t deadline)
@@ -226,16 +243,12 @@ static bool loop_spin(struct vmbus_loop *loop, uint64_t deadline)
 	uint64_t start, now, end;
 	bool found = false;
 
-	if (!loop->spin.limit_ns || LIST_EMPTY(&loop->channels))
+	if (!loop->spin.limit_ns || (!loop->eager && !loop->spin_until))
 		return false;
 	if (io_uring_sq_ready(&loop->ring) && ring_enter(loop))
 		return false;
 	now = start = spin_clock();
-	end = spin_begin(&loop->spin, now);
-	if (loop->timers && loop->timers->deadline_ns < end)
-		end = loop->timers->deadline_ns;
-	if (deadline < end)
-		end = deadline;
+	end = spin_deadline(loop, now, deadline);
 	if (now >= end)
 		return false;
 	do {

@@ -324,6 +324,7 @@ static const struct vmbus_channel_ops storage_ops = {
 	.stop = storage_stop,
 	.closed = storage_closed,
 	.released = storage_released,
+	.eager = true,
 };
 
 /* -- The controller ------------------------------------------------------- */

@@ -99,7 +99,7 @@ int vmbus_shm_guest_wait(struct vmbus_shm_guest *guest, uint32_t vp, int timeout
 			return 0;
 		if (wait->idle && !wait->idle(wait->arg))
 			return 0;
-		if (vp_spin(guest, vp, wait))
+		if (timeout_ms && vp_spin(guest, vp, wait))
 			continue;
 		if (wait->arm && wait->arm(wait->arg))
 			return 0;

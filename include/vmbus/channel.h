@@ -77,6 +77,11 @@ struct vmbus_channel_ops {
 	 * vmbus_channel_revoke(). Not called for sub-channels. May be NULL.
 	 * Server's thread. */
 	void (*released)(void *device, struct vmbus_channel *channel);
+
+	/* The guest waits for answers, and asks again as soon as it has one: a disk. A loop
+	 * then looks for the next request a while before it sleeps. Not so where packets come
+	 * in a time of their own, as with a network card. */
+	bool eager;
 };
 
 /* -- Control: server's thread --------------------------------------------- */
@@ -132,6 +137,10 @@ VMBUS_API int vmbus_channel_service(struct vmbus_channel *channel, unsigned int 
 /* Whether a service call would find something: one load of shared memory. For
  * spinning before sleep. */
 VMBUS_API bool vmbus_channel_pending(const struct vmbus_channel *channel);
+
+/* Whether packets went through an eager device's channel, either way, since the last call:
+ * then it is worth spinning. */
+VMBUS_API bool vmbus_channel_eager(struct vmbus_channel *channel);
 
 /* Before sleeping on the doorbell: asks the guest to signal. Returns true if
  * something came in between (serve again, do not sleep). While serving, the

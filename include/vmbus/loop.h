@@ -2,8 +2,13 @@
 /* One wait point for a thread: an io_uring that reaps doorbells, file I/O, timers
  * and calls posted from other threads. It nests in any other loop by its fd.
  *
- * Before it sleeps it spins for a bounded time over what can be seen in memory
- * (channels' rings): a wake-up across cores costs as much as sixty reads.
+ * Before it sleeps it spins over what can be seen in memory (channels' rings): a wake-up
+ * across cores costs as much as sixty reads. It does so for a bounded time after packets
+ * went through a channel whose device is eager (vmbus_channel_ops: disks are): that guest
+ * has its answer now, and the next request is near. After anything else it sleeps at once:
+ * a loop with nothing but network cards never spins. Frames come in a time of their own, and
+ * those that come while it wakes up make one batch; looking for each of them takes more CPU
+ * and brings no more through.
  *
  * Threads: a loop belongs to the thread that made it; only vmbus_loop_post(),
  * vmbus_loop_stop() and vmbus_loop_attach() may be called in others. */
@@ -27,8 +32,9 @@ struct vmbus_loop;
 struct vmbus_loop_config {
 	size_t size;       /* sizeof this struct */
 	uint32_t entries;  /* I/O in flight at a time; more wait */
-	uint32_t spin_us;  /* before sleeping; 0: never spin. Ignored on one CPU; in vain it
-			    * is done for a twentieth of the time at most */
+	uint32_t spin_us;  /* after an eager channel's packets, before sleeping; 0: never spin.
+			    * Ignored on one CPU; in vain it is done for a twentieth of the
+			    * time at most */
 	uint32_t budget;   /* packets a channel may take before the next one's turn */
 	bool nested;       /* vmbus_loop_fd() will be watched by an outer loop */
 };

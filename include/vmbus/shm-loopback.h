@@ -117,10 +117,10 @@ struct vmbus_shm_wait {
 };
 
 /* Waits for an interrupt on @vp: first spins (while that pays, see lib/spin.h), then
- * sleeps up to @timeout_ms (-1: for ever). Takes one message, if there is one, into
- * @message (240 bytes; *@len = 0: none), and all event flags. Returns 0: something came, or
- * idle() or arm() say so; -ETIMEDOUT; -EPIPE: the host is gone, see
- * vmbus_shm_guest_gone(); -EINVAL: no such processor. */
+ * sleeps up to @timeout_ms (-1: for ever; 0: only looks, and does not spin either). Takes
+ * one message, if there is one, into @message (240 bytes; *@len = 0: none), and all event
+ * flags. Returns 0: something came, or idle() or arm() say so; -ETIMEDOUT; -EPIPE: the
+ * host is gone, see vmbus_shm_guest_gone(); -EINVAL: no such processor. */
 VMBUS_API int vmbus_shm_guest_wait(struct vmbus_shm_guest *guest, uint32_t vp, int timeout_ms,
 				   const struct vmbus_shm_wait *wait, void *message, size_t *len)
 	VMBUS_MUST_CHECK;

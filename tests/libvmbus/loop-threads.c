@@ -66,6 +66,12 @@ bool vmbus_channel_pending(const struct vmbus_channel *channel)
 	return false;
 }
 
+bool vmbus_channel_eager(struct vmbus_channel *channel)
+{
+	(void)channel;
+	return false;
+}
+
 bool vmbus_channel_arm(struct vmbus_channel *channel)
 {
 	(void)channel;

@@ -421,6 +421,7 @@ struct vmbus_channel {
 	int per_service; /* taken by one call */
 	int services, arms;
 	bool armed, closing, come_at_arm;
+	bool eager, moved; /* @moved: packets were taken since the loop asked */
 };
 
 int vmbus_channel_doorbell(const struct vmbus_channel *channel)
@@ -436,6 +437,7 @@ int vmbus_channel_service(struct vmbus_channel *channel, unsigned int budget)
 	channel->services++;
 	channel->armed = false;
 	channel->packets -= n;
+	channel->moved |= n > 0;
 	if (channel->closing)
 		return -ESHUTDOWN;
 	return channel->packets > 0;
@@ -444,6 +446,14 @@ int vmbus_channel_service(struct vmbus_channel *channel, unsigned int budget)
 bool vmbus_channel_pending(const struct vmbus_channel *channel)
 {
 	return channel->packets > 0;
+}
+
+bool vmbus_channel_eager(struct vmbus_channel *channel)
+{
+	bool moved = channel->moved;
+
+	channel->moved = false;
+	return moved && channel->eager;
 }
 
 bool vmbus_channel_arm(struct vmbus_channel *channel)
@@ -463,8 +473,10 @@ Test(loop, serves_a_channel_until_it_is_empty_and_arms_it_before_sleep)
 
 	for (size_t i = 0; i < 2; i++) {
 		struct vmbus_loop *loop = loop_make(spins[i], 64, false);
-		struct vmbus_channel ch = {
-			.doorbell = eventfd(0, EFD_NONBLOCK), .packets = 10, .per_service = 4};
+		struct vmbus_channel ch = {.doorbell = eventfd(0, EFD_NONBLOCK),
+					   .packets = 10,
+					   .per_service = 4,
+					   .eager = true};
 
 		cr_assert_eq(vmbus_loop_attach(loop, &ch), 0);
 		steps_until_idle(loop);
@@ -608,7 +620,10 @@ Test(loop, spins_over_channels_and_finds_what_comes_without_a_doorbell)
 
 	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
 		cr_skip_test("one CPU: a loop never spins there");
-	*ch = (struct vmbus_channel){.doorbell = eventfd(0, EFD_NONBLOCK), .per_service = 1};
+	*ch = (struct vmbus_channel){.doorbell = eventfd(0, EFD_NONBLOCK),
+				     .packets = 1,
+				     .per_service = 1,
+				     .eager = true};
 	cr_assert_eq(vmbus_loop_attach(loop, ch), 0);
 	while (!ch->services)
 		cr_assert_geq(vmbus_loop_step(loop, 0), 0);
@@ -628,6 +643,41 @@ Test(loop, spins_over_channels_and_finds_what_comes_without_a_doorbell)
 	while (ch->services < 3 && vmbus_loop_step(loop, 300 * MS) > 0)
 		continue;
 	vmbus_loop_free(loop);
+}
+
+/* A network card's frames, timers, tasks: none of them makes the loop spin. */
+Test(loop, spins_only_after_packets_of_an_eager_channel)
+{
+	static const struct {
+		bool eager;
+		int packets;
+		bool spins;
+	} rows[] = {{true, 1, true}, {true, 0, false}, {false, 1, false}};
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		cr_skip_test("one CPU: a loop never spins there");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct vmbus_loop *loop = loop_make(1, 64, false);
+		struct vmbus_channel ch = {.doorbell = eventfd(0, EFD_NONBLOCK),
+					   .packets = rows[i].packets,
+					   .per_service = 1,
+					   .eager = rows[i].eager};
+		struct counting_timer timer = {.timer.fire = timer_note};
+		struct vmbus_loop_stats stats, later;
+
+		cr_assert_eq(vmbus_loop_attach(loop, &ch), 0);
+		steps_until_idle(loop);
+		vmbus_loop_get_stats(loop, &stats);
+		cr_expect_eq(stats.spins > 0, rows[i].spins, "row %zu", i);
+		vmbus_loop_timer(loop, &timer.timer, MS);
+		fd_ring(ch.doorbell);
+		steps_until_idle(loop);
+		vmbus_loop_get_stats(loop, &later);
+		cr_expect_eq(timer.fired, 1);
+		cr_expect_eq(later.spins, stats.spins, "row %zu", i);
+		vmbus_loop_free(loop);
+		close(ch.doorbell);
+	}
 }
 
 Test(spin, in_vain_costs_a_bounded_share_and_a_find_restores_it)

@@ -74,6 +74,28 @@ Test(service, a_guest_that_wants_no_interrupts_gets_none)
 	finish();
 }
 
+Test(service, eager_is_a_device_that_says_so_after_packets_either_way)
+{
+	struct vmbus_packet packet = {
+		.type = VMBUS_PACKET_COMPLETION, .payload = "12345678", .payload_len = 8};
+
+	start();
+	packets_send(1);
+	cr_expect_eq(vmbus_channel_service(channel, 64), 0);
+	cr_expect_not(vmbus_channel_eager(channel), "the device does not say so");
+	channel->ops.eager = true;
+	cr_expect_not(vmbus_channel_eager(channel), "nothing since the last call");
+	packets_send(1);
+	cr_expect_not(vmbus_channel_eager(channel), "not taken yet");
+	cr_expect_eq(vmbus_channel_service(channel, 64), 0);
+	cr_expect(vmbus_channel_eager(channel));
+	cr_expect_not(vmbus_channel_eager(channel));
+	cr_expect_eq(vmbus_channel_send(channel, &packet, 0), 0);
+	cr_expect(vmbus_channel_eager(channel), "an answer that came later");
+	cr_expect_not(vmbus_channel_eager(channel));
+	finish();
+}
+
 /* -- Faults --------------------------------------------------------------- */
 
 Test(service, a_corrupt_ring_stops_its_channel_alone)

@@ -93,6 +93,7 @@ static int echo_connected(void *opaque, struct vmbus_shm_peer *peer, void **user
 		.stop = device_stop,
 		.closed = device_closed,
 		.released = device_released,
+		.eager = true,
 	};
 	struct vmbus_offer offer = VMBUS_OFFER_INIT;
 	struct echo_device *device = calloc(1, sizeof(*device));
