@@ -12,12 +12,12 @@
 
 /* -- What the host sends -------------------------------------------------------- */
 
-/* Bytes that a guest reads: with MSan, whoever wrote one that was never set is found here. */
+/* Bytes that a guest reads: a table's index has to be known, so MSan tells of those that were
+ * never set. */
 static void look(const uint8_t *bytes, uint32_t len)
 {
 	for (uint32_t i = 0; i < len; i++)
-		world.sum = world.sum * 31 + bytes[i];
-	CHECK(world.sum != 0x6e65747673632121ull); /* a branch on them all */
+		world.looked_at[bytes[i]]++;
 }
 
 static void zero_check(const uint8_t *bytes, uint32_t from, uint32_t len)

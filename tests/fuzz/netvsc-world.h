@@ -121,7 +121,7 @@ struct world {
 	bool aliased;  /* the receive buffer overlaps itself or other things */
 	bool reused;   /* it was taken back: what is under way may be of the old one */
 	bool taken[SLOTS]; /* slots that the guest has */
-	uint64_t sum;  /* of the bytes that came from the host */
+	uint32_t looked_at[256]; /* bytes that came from the host */
 	struct vsp_netvsc driver; /* a guest that behaves */
 	uint64_t driver_got, driver_sent, driver_answered;
 };
