@@ -14,7 +14,7 @@
 
 /* Bytes that a guest reads: a table's index has to be known, so MSan tells of those that were
  * never set. */
-static void look(const uint8_t *bytes, uint32_t len)
+void guest_looks(const uint8_t *bytes, uint32_t len)
 {
 	for (uint32_t i = 0; i < len; i++)
 		world.looked_at[bytes[i]]++;
@@ -108,8 +108,8 @@ static uint32_t data_check(const uint8_t *slot, uint32_t len)
 		CHECK(info.size == 16 && info.offset == 12);
 	}
 	CHECK(vsp_rndis_data_infos(vmbus_cursor_of(slot + 44, data.info_length), &data) == 0);
-	look(slot, 44 + data.info_length);
-	look(slot + data.data_offset, data.data_length < 64 ? data.data_length : 64);
+	guest_looks(slot, 44 + data.info_length);
+	guest_looks(slot + data.data_offset, data.data_length < 64 ? data.data_length : 64);
 	if (!data.has_packet_id)
 		return 0;
 	CHECK((data.packet_id & 0xffff00ff) == VSP_PIECE_VERSION && data.packet_id & 0x100);
@@ -122,7 +122,7 @@ static void control_check(const uint8_t *slot, uint32_t len)
 
 	memcpy(&h, slot, sizeof(h));
 	CHECK(h.length == len && (h.type == VSP_RNDIS_INDICATE || h.type & VSP_RNDIS_COMPLETE));
-	look(slot, len);
+	guest_looks(slot, len);
 }
 
 /* Which slots the guest has while nothing was taken back. */
@@ -176,7 +176,7 @@ static void transfer_check(struct line *l, const struct vmbus_packet *packet)
 	CHECK(m.u.rndis.channel_type <= VSP_NVSP_CHANNEL_CONTROL && m.u.rndis.section_size == 0);
 	zero_check(packet->payload, 16, packet->payload_len);
 	CHECK(m.u.rndis.channel_type == VSP_NVSP_CHANNEL_DATA || pages.range_count == 1);
-	look(packet->header, packet->header_len);
+	guest_looks(packet->header, packet->header_len);
 	if (world.net)
 		ranges_check(packet, m.u.rndis.channel_type == VSP_NVSP_CHANNEL_CONTROL);
 	if (l->held_count < HELD)
@@ -190,7 +190,8 @@ static void slots_forget(uint64_t id)
 {
 	const struct vsp_net *net = world.net;
 
-	for (uint32_t slot = (uint32_t)id; net && slot < net->slots.count; slot = net->slots.slots[slot].next) {
+	for (uint32_t slot = (uint32_t)id; net && slot < net->slots.count;
+	     slot = net->slots.slots[slot].next) {
 		world.taken[slot] = false;
 		if (slot < net->slots.control)
 			return;
@@ -246,7 +247,7 @@ bool line_read(struct line *l)
 			transfer_check(l, &packet);
 		else
 			table_check(&packet);
-		look(packet.payload, packet.payload_len);
+		guest_looks(packet.payload, packet.payload_len);
 	}
 	CHECK(ret == -EAGAIN);
 	any |= held_return(l);
@@ -414,107 +415,6 @@ void owed_check(void)
 	for (unsigned int i = 0; i < LINES; i++)
 		for (unsigned int id = 0; works(i) && id < 256; id++)
 			CHECK(world.lines[i].owed[id] == 0);
-}
-
-/* -- Recovery -------------------------------------------------------------------------- */
-
-static void on_received(struct vsp_netvsc *driver, const struct vsp_netvsc_frame *frame)
-{
-	uint8_t head[VSP_NETVSC_HEAD_MAX];
-	struct vsp_vnet_header header;
-	uint32_t taken;
-
-	CHECK(vsp_netvsc_nic_head(frame, driver->config.mtu, head, &taken, &header) > 0);
-	world.driver_got++;
-}
-
-static void on_sent(struct vsp_netvsc *driver, void *user, uint32_t status)
-{
-	(void)driver, (void)user;
-	CHECK(status == VSP_NVSP_STATUS_SUCCESS);
-	world.driver_sent++;
-}
-
-static void on_answered(struct vsp_netvsc *driver, uint32_t status, const void *info, uint32_t len)
-{
-	(void)driver;
-	CHECK(status == VSP_RNDIS_SUCCESS);
-	look(info, len);
-	world.driver_answered++;
-}
-
-static const struct vsp_netvsc_ops driver_ops = {
-	.size = sizeof(driver_ops), .received = on_received, .sent = on_sent, .answered = on_answered};
-
-static void driver_start(void)
-{
-	struct vsp_netvsc_config config = VSP_NETVSC_CONFIG_INIT;
-
-	CHECK(line_open(0, RING_PAGES));
-	gpadl_make(0, MEMORY_ONE_CHANNEL);
-	gpadl_make(1, MEMORY_SEND);
-	config.ops = &driver_ops;
-	config.rsc = true;
-	config.receive_gpadl = GPADL_FIRST;
-	config.send_gpadl = GPADL_FIRST + 1;
-	config.receive = world_page(RECEIVE_PFN);
-	config.receive_len = 60 * VMBUS_PAGE_SIZE;
-	config.send = world_page(SEND_PFN);
-	config.send_len = SEND_PAGES * VMBUS_PAGE_SIZE;
-	CHECK(vsp_netvsc_init(&world.driver, &config, world.lines[0].channel) == 0);
-	line_signal(&world.lines[0]);
-	world_settle();
-	CHECK(world.driver.state == VSP_NETVSC_READY);
-}
-
-static void driver_sends(uint8_t kind)
-{
-	const uint32_t len = 300;
-	uint8_t *at = vsp_netvsc_section(&world.driver, 1), header[VSP_NETVSC_HEADER_MAX];
-	uint32_t transport = frame_build(at + VSP_NETVSC_HEADER_MAX, len, kind), n;
-	struct vsp_vnet_header h = header_for(kind, len, transport);
-
-	n = vsp_netvsc_header(at + VSP_NETVSC_HEADER_MAX, VSP_HEAD, len, &h, -1, header);
-	CHECK(n);
-	memmove(at + n, at + VSP_NETVSC_HEADER_MAX, len);
-	memcpy(at, header, n);
-	world.driver_sent = 0;
-	CHECK(vsp_netvsc_send(&world.driver, 1, n + len, NULL, 0, NULL) == 0);
-	line_signal(&world.lines[0]);
-	world_settle();
-	CHECK(world.driver_sent == 1 && far_len == len);
-	CHECK(!memcmp(far_frame, at + n, len));
-}
-
-static void driver_receives(uint8_t kind, uint32_t len)
-{
-	static uint8_t frame[20000];
-	uint32_t transport = frame_build(frame, len, kind);
-	struct vsp_vnet_header header = header_for(kind, len, transport);
-	uint64_t before = world.driver_got;
-
-	CHECK(far_put(0, &header, frame, len));
-	world_settle();
-	CHECK(world.driver_got == before + 1);
-}
-
-void recovery_check(void)
-{
-	driver_start();
-	driver_sends(FRAME_TCP4 | FRAME_ASKS);
-	driver_receives(FRAME_UDP6 | FRAME_ASKS, 200);
-	if (world.net->adapter.offloads.rsc4)
-		driver_receives(FRAME_TCP4 | FRAME_ASKS, 20000);
-	CHECK(vsp_netvsc_request(&world.driver, VSP_RNDIS_QUERY, 0x00010106, NULL, 0) == 0);
-	line_signal(&world.lines[0]);
-	world_settle();
-	CHECK(world.driver_answered == 1 && world.driver.bad_packets == 0);
-	CHECK(vsp_netvsc_halt(&world.driver) == 0);
-	line_signal(&world.lines[0]);
-	world_settle();
-	world.driver.channel = NULL;
-	all_close();
-	world_check();
 }
 
 #ifdef __clang__

@@ -140,10 +140,16 @@ void hot_add(void);
 
 /* The host serves its channels once. */
 bool world_serve(void);
+/* The guest reads what the host told it on the bus. Returns whether there was something. */
+bool messages_take(void);
 /* Lets the host do all it was told of. */
 void world_run(void);
 /* The same with the guest's turns in between, until nothing moves. */
 void world_settle(void);
+
+/* -- netvsc-guest.c: the guest on the bus ---------------------------------- */
+
+extern const struct vmbus_guest_ops guest_ops;
 
 /* The guest looks for offers and connects, if it has to. */
 void guest_connect(void);
@@ -158,6 +164,23 @@ void gpadl_tear(unsigned int which);
 /* Shows the host what was put in. */
 void line_signal(struct line *line);
 void line_ring(struct line *line); /* at any rate */
+
+/* -- netvsc-packet.c ------------------------------------------------------- */
+
+#define MESSAGE_MAX (DATA_PAGES * VMBUS_PAGE_SIZE)
+
+struct shape { /* of a packet with RNDIS messages */
+	struct line *line;
+	uint8_t form, section, id;
+};
+
+void packet_put(struct line *line, const struct vmbus_packet *packet);
+void inband_put(struct line *line, uint8_t id, bool answer, const void *bytes, uint32_t len);
+/* Messages of @len > 0 bytes, in one packet. */
+void message_put(const struct shape *shape, const uint8_t *bytes, uint32_t len);
+/* QUERY or SET with up to 900 bytes of information. */
+void request_put(const struct shape *shape, uint32_t type, uint32_t oid, const void *info,
+		 uint32_t len);
 
 /* -- netvsc-wire.c: the nic, and the far end of it -------------------------- */
 
@@ -196,6 +219,11 @@ bool line_read(struct line *line);
 void world_check(void);
 /* Everything that asks for an answer had one. */
 void owed_check(void);
+/* The guest looks at bytes that came from the host. */
+void guest_looks(const uint8_t *bytes, uint32_t len);
+
+/* -- netvsc-recovery.c ----------------------------------------------------- */
+
 /* A guest that behaves finds an adapter that does. */
 void recovery_check(void);
 
