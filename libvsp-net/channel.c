@@ -384,7 +384,8 @@ static int channel_open(void *device, struct vmbus_channel *channel)
 		net->sub_channels_open++;
 		vsp_net_kick(net->channels[0]); /* it may be the last one waited for */
 	}
-	pthread_mutex_lock(&ch->lock); /* as the end of the change expects */
+	/* as the end of the change expects; it is free, and waiting would be out of order */
+	(void)pthread_mutex_trylock(&ch->lock);
 	net->channels[index] = ch;
 	vsp_net_change_end(net);
 	return 0;
