@@ -142,3 +142,61 @@ tcp_both_ways() {
 	[ "$(nc 10.77.0.1 5001 </tmp/mine)" = "$(md5sum </tmp/mine)" ] || fail "tcp: sent something else"
 	rm /tmp/mine
 }
+
+# What comes in over TCP while COMMAND runs, and as long as the last transfer then takes, is right.
+under_load() { # COMMAND...
+	local pulls
+	: >/tmp/sums
+	rm -f /tmp/enough
+	until [ -e /tmp/enough ]; do
+		part_pull >>/tmp/sums
+	done &
+	pulls=$!
+	trap 'touch /tmp/enough' EXIT # also if the command fails: others come after this
+	"$@"
+	touch /tmp/enough
+	wait $pulls
+	echo "$(wc -l </tmp/sums) times 8 MiB"
+	[ "$(sort -u /tmp/sums)" = "$(part_sum)" ] || fail "received something else"
+}
+
+queues() { # of eth0, now
+	ethtool -l eth0 | awk '/^Combined:/ {n = $2} END {print n}'
+}
+
+# The table names these queues, and no other.
+table_names() { # QUEUE...
+	[ "$(ethtool -x eth0 | awk '/^ *[0-9]+:/ {for (i = 2; i <= NF; i++) print $i}' | sort -u | tr '\n' ' ')" = "$* " ]
+}
+
+queue_packets() { # PATTERN: all that came on such queues
+	ethtool -S eth0 | awk -F ': ' -v queue="rx_queue_${1}_packets" '$1 ~ queue {n += $2} END {print n + 0}'
+}
+
+# Another table, then other channels: hv_netvsc closes them all and opens as many as are asked
+# for. Each state lasts until frames have come in it.
+queues_change() {
+	local queue count
+	for queue in 1 0; do
+		ethtool -X eth0 weight $((1 - queue)) $queue || fail "-X: only $queue"
+		table_names $queue || fail "-X: not only $queue"
+		frames_come $queue || fail "-X: nothing comes on $queue"
+	done
+	ethtool -X eth0 default || fail "-X default"
+	for count in 1 2; do
+		ethtool -L eth0 combined $count || fail "-L $count"
+		[ "$(queues)" = $count ] || fail "-L $count: $(queues)"
+		frames_come '[01]' || fail "-L $count: nothing comes"
+	done
+	table_names 0 1 || fail "the table does not name both again"
+}
+
+frames_come() { # PATTERN
+	local before
+	before=$(queue_packets "$1")
+	wait_for 60 frames_came "$1" "$before"
+}
+
+frames_came() { # PATTERN BEFORE
+	[ $(($(queue_packets "$1") - $2)) -ge 20 ]
+}

@@ -25,5 +25,6 @@ inner_nic_backports() {
 	pings 10.77.0.1 || fail "no ping to the outside"
 	outer "pings fd77::2" || fail "no ping from the outside"
 	tcp_both_ways 8
+	under_load queues_change
 	rmmod hv_netvsc || fail "rmmod"
 }
