@@ -13,6 +13,7 @@
 
 #define WORLD_CHANNELS 8u
 #define WORLD_LOG 4096u
+#define WORLD_UNANSWERED 0xffffu /* no status: for sent_status[], before a send */
 #define WORLD_RECEIVE_MAX 2100u /* pages */
 
 struct world_options {
