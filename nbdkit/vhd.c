@@ -142,6 +142,16 @@ static int vhd_get_ready(void)
 
 /* -- Connections ------------------------------------------------------------------------ */
 
+/* Under disk.lock. */
+static void image_close(void)
+{
+	int ret = vhd_close(disk.image);
+
+	disk.image = NULL;
+	if (ret)
+		nbdkit_error("%s: cannot be closed: %s", config.file, strerror(-ret));
+}
+
 static int first_open(int readonly)
 {
 	struct vhd_info info = VHD_INFO_INIT;
@@ -152,7 +162,7 @@ static int first_open(int readonly)
 	if (vhd_get_info(disk.image, &disk.info) == 0)
 		return 0;
 	nbdkit_error("%s: cannot be examined", config.file);
-	vhd_close(disk.image);
+	image_close();
 	return -1;
 }
 
@@ -171,15 +181,20 @@ static void *vhd_connect(int readonly)
 
 static void vhd_disconnect(void *handle)
 {
-	int ret = 0;
-
 	(void)handle;
 	pthread_mutex_lock(&disk.lock);
 	if (--disk.connections == 0)
-		ret = vhd_close(disk.image);
+		image_close();
 	pthread_mutex_unlock(&disk.lock);
-	if (ret)
-		nbdkit_error("%s: cannot be closed: %s", config.file, strerror(-ret));
+}
+
+/* When nbdkit ends, by a signal or with its --run, it does not tell of the connections that
+ * end with it: what they wrote must not be lost for that. */
+static void vhd_cleanup(void)
+{
+	pthread_mutex_lock(&disk.lock);
+	image_close();
+	pthread_mutex_unlock(&disk.lock);
 }
 
 static int64_t vhd_get_size(void *handle)
@@ -372,6 +387,7 @@ static struct nbdkit_plugin plugin = {
 	.config_help = vhd_config_help,
 	.magic_config_key = "file",
 	.get_ready = vhd_get_ready,
+	.cleanup = vhd_cleanup,
 	.open = vhd_connect,
 	.close = vhd_disconnect,
 	.export_description = vhd_export_description,

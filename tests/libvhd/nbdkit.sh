@@ -27,10 +27,8 @@ serve() { # the command that finds the export in $uri, then nbdkit's arguments
 	shift
 	LD_PRELOAD=$preload nbdkit -U - "$plugin" "$@" --run "unset LD_PRELOAD; $command"
 }
-# nbdkit --run ends nbdkit by a signal, perhaps before the image is closed: what was
-# flushed is there, but a log may be waiting.
 check() {
-	"$tool" check -q "$1" 2>out || [ $? -eq 3 ]
+	"$tool" check -q "$1" 2>out
 }
 
 truncate -s 20M disk.raw
@@ -42,7 +40,8 @@ truncate -s 20M disk.raw
 for kind in vhd:fixed vhd:dynamic vhdx:fixed vhdx:dynamic; do
 	format=${kind%:*}
 	"$tool" create -q -O "$format" -t "${kind#*:}" image "20M" --force || die "no $kind"
-	serve 'nbdcopy --flush --connections=4 --requests=16 disk.raw "$uri"' file=image || die "nbdcopy to $kind"
+	# Nobody flushes: nbdkit, which ends after this, closes the image.
+	serve 'nbdcopy --connections=4 --requests=16 disk.raw "$uri"' file=image || die "nbdcopy to $kind"
 	"$tool" compare -q -F raw image disk.raw || die "$kind differs after nbdcopy"
 	check image || die "$kind is damaged after nbdcopy"
 	serve 'qemu-img compare -f raw -F raw "$uri" disk.raw' -r image >out || die "$kind reads otherwise"
