@@ -80,13 +80,11 @@ static bool lso_lengths(uint8_t *head, uint32_t head_len, uint32_t frame_len,
 		if (ip_len > 0xffff)
 			return false;
 		vsp_put16(head + f->ip + 2, ip_len);
-		if (!ipv4_checksum(head, head_len, f))
-			return false;
-	} else {
-		if (ip_len < 40 || ip_len - 40 > 0xffff)
-			return false;
-		vsp_put16(head + f->ip + 4, ip_len - 40);
+		return ipv4_checksum(head, head_len, f);
 	}
+	if (ip_len - 40 > 0xffff) /* its header was seen */
+		return false;
+	vsp_put16(head + f->ip + 4, ip_len - 40);
 	return true;
 }
 
