@@ -75,6 +75,9 @@ enum { OTHER, UDP4, TCP4, UDP6, TCP6, EXTENSIONS, FRAGMENT, OPTIONS, TAGGED = 8,
 	93, 16), FRAME(0, UDP4, 94, 16), FRAME(0, UDP4, 95, 16)
 #define FULL_ANSWERS PATH, PATH, PATH, PATH, PATH, PATH, PATH, PATH, PATH, PATH, PATH, PATH, \
 	PATH, PATH, PATH, PATH
+#define RING_OF_32 FRAME(0, UDP4, 90, 32), FRAME(0, UDP4, 91, 32), FRAME(0, UDP4, 92, 32), \
+	FRAME(0, UDP4, 93, 32), FRAME(0, UDP4, 94, 32), FRAME(0, UDP4, 95, 32)
+#define ONES_12 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1
 #define PATH NVSP(VSP_NVSP_OID_QUERY_EX, U32(0), U32(0x10101))
 #define ZEROS_33 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
 	0, 0, 0, 0, 0, 0, 0
@@ -274,6 +277,10 @@ SEED("frame-headers", PLAIN, RAW_FRAME(TCP4, 1000, 0, 0, 0, 0, 0, 0),
      STEP(STEP_FRAME, 0, OTHER, U16(100), 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x15, 0x5d,
      	1, 2, 3, 2, 0, 0, 0, 0, 9, 8, 0, 0x45, 0, 0, 86, 0, 0, 0, 0, 64, 1),
      RAW_FRAME(UDP4, 300, 0xff, 0xff, 0xffff, 0xffff, 0xffff, 0xffff))
+SEED("frame-udp-sum-0", PLAIN,
+     STEP(STEP_FRAME, 0, OTHER, U16(60), 0, 1, 1, 0, U16(0), U16(0), U16(34), U16(6), 0, 0, 0,
+     0x15, 0x5d, 1, 2, 3, ZEROS_33, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff,
+     0xff))
 SEED("frame-no-tso", 0, 0, 15, WORLD_READY | NO_TSO, FRAME(0, UDP4, 300, 2),
      DATA1(FORM_DIRECT, TCP4, 1, 9000, VSP_INFO_LSO, LSO(1400, 34, 1, 0)))
 SEED("frame-filters", PLAIN, SET(13, U32(0x01)), FRAME(0, UDP4, 100, 1), FRAME(0, TO_ALL, 100, 1),
@@ -326,6 +333,11 @@ SEED("frame-ring-full-then-closed", 0, 0, 63, 0, STEP(STEP_OPEN, 0, 0),
 SEED("memory-mixed", 0, 0, 63, 0, SETUP(0, 0, 0xff, 1514, MIXED),
      SET(59, 0x80, 3, U16(28), 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
      	0, 0), GUEST(0, 2), FRAME(0, UDP4, 100, 32), FRAME(0, UDP4, 100, 32), GUEST(0, 0))
+SEED("frame-ring-full-coalesced-no-more", 0, 0, 63, 0, STEP(STEP_OPEN, 0, 0),
+     SETUP(0, 0, 0xff, 1514, RECEIVE), GUEST(0, 1), RING_OF_32, RING_OF_32,
+     FRAME(0, UDP4, 95, 32),
+     STEP(STEP_REQUEST, 0, FORM_SECTION, 1, 22, VSP_RNDIS_SET, 59, 0, 0x80, 3, U16(28), ONES_12,
+     ONES_12), GUEST(0, 0))
 SEED("frame-receive-revoked", PLAIN, GUEST(0, 2), FRAME(0, UDP4, 100, 9),
      NVSP(VSP_NVSP_REVOKE_RECV_BUF, U16(0xcaff)), NVSP(VSP_NVSP_REVOKE_RECV_BUF, U16(0xcafe)),
      FRAME(0, UDP4, 100, 3), GUEST(0, 0), RECV_BUF(0x100), FRAME(0, UDP4, 100, 3),
