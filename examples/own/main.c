@@ -270,6 +270,7 @@ int main(int argc, char **argv)
 	config.max_guests = 1;
 	if (vmbus_shm_host_new(&config, &host, &err))
 		return fprintf(stderr, "%s\n", err.text), 1;
+	printf("guests may come\n");
 	ret = epoll_watch(epoll, vmbus_loop_fd(loop)) || epoll_watch(epoll, STDIN_FILENO) ||
 	      epoll_watch(epoll, signalfd(-1, &signals, SFD_CLOEXEC));
 	if (ret)

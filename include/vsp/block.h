@@ -38,7 +38,9 @@ struct vsp_block_request {
 	const struct iovec *iov; /* READ, WRITE: guest pages, exactly @len bytes; any alignment */
 	unsigned int iov_count;
 	/* 0 or -errno: -EIO, -ENOSPC, -EROFS, ...; -ENOMEM, -EAGAIN: the guest tries again;
-	 * -ESHUTDOWN: the disk is gone. Called in the queue's thread. */
+	 * -ESHUTDOWN: the disk is gone. Called in the queue's thread, which must serve its
+	 * channels afterwards (vmbus_channel_service()), or the guest is not signalled; a
+	 * vmbus_loop does so after each of its tasks, I/Os and watches. */
 	void (*done)(struct vsp_block_request *request, int result);
 	void *disk_data; /* ops->request_size bytes of the disk's own, 16-byte aligned */
 };
@@ -62,8 +64,8 @@ struct vsp_block_ops {
 
 	void (*get_info)(void *disk, struct vsp_block_info *info); /* any thread */
 
-	/* A queue for the calling thread, whose loop is @loop. Returns 0 or < 0: the guest
-	 * finds the disk busy. */
+	/* A queue for the calling thread, whose loop is @loop (NULL: vsp_storage_config.loop_of
+	 * gave none). Returns 0 or < 0: the guest finds the disk busy. */
 	int (*queue_new)(void *disk, struct vmbus_loop *loop, void **queue);
 	void (*queue_free)(void *queue); /* nothing in flight */
 

@@ -23,10 +23,9 @@ bad() {
 }
 
 host_start() { # COMMAND...
-	rm -f bus
 	"$build/run" "$@" >host.out 2>&1 &
 	host=$!
-	until [ -S bus ]; do
+	until "$build/run" vmbus-loopback guest --socket bus offers >/dev/null 2>&1; do
 		kill -0 "$host" 2>/dev/null || { cat host.out; exit 1; }
 		sleep 0.05
 	done

@@ -8,11 +8,11 @@ mkfifo "$work/commands"
 exec 4<>"$work/commands"
 
 own_start() { # [TAP]
-	rm -f "$work/bus"
+	: >"$work/host.log" # or the last one's is what we find
 	ip netns exec "$a" "$top_builddir/run" own-devices "$work/bus" "$@" \
 		<"$work/commands" >"$work/host.log" 2>"$work/host.err" 4>&- &
 	host=$!
-	until_ok 60 test -S "$work/bus" || die "own-devices does not start"
+	until_ok 60 grep -q "may come" "$work/host.log" || die "own-devices does not start"
 }
 
 own_start
@@ -20,7 +20,7 @@ guest_start --tap tb # nothing comes from the far end before something goes ther
 ip -n "$b" addr add 10.9.0.2/24 dev tb
 check "whoever is pinged answers" in_b ping -q -w 60 -c 20 -i 0.01 10.9.0.77
 check "with all that fits into a frame" in_b ping -q -w 60 -c 20 -i 0.01 -s 1472 10.9.0.78
-check "many at a time" in_b ping -q -w 60 -f -c 2000 10.9.0.77
+check "many at a time" in_b ping -q -w 60 -f -c 500 10.9.0.77
 echo "remove-nic 0" >&4
 card_lost() {
 	wait_for "$guest"
