@@ -6,6 +6,8 @@
 #include "loopback-bridge.h"
 
 #define RING_PAGES 128u /* each direction, as Linux has them */
+#define OID_FILTER 0x0001010eu
+#define OID_RSS 0x00010204u
 
 static void adapter_ready(struct vsp_netvsc *netvsc)
 {
@@ -39,9 +41,11 @@ static void adapter_answered(struct vsp_netvsc *netvsc, uint32_t status, const v
 	struct session *s = l->port.user;
 
 	(void)info, (void)len;
-	if (status) /* frames then come on channels of its own choice */
+	s->status = status;
+	if (status && netvsc->request_oid == OID_RSS) { /* frames then come on channels of its choice */
 		loopback_fail(0, "the host does not spread flows over the channels");
-	s->status = 0;
+		s->status = 0;
+	}
 	s->answered = true;
 }
 
@@ -76,8 +80,7 @@ static int adapter_setup(struct bridge *b)
 	config.ops = &adapter_ops;
 	config.mtu = b->mtu;
 	config.rsc = true;
-	/* whoever is behind the tap has other addresses */
-	config.filter = VSP_FILTER_PROMISCUOUS;
+	config.filter = 0; /* nothing before the lanes run */
 	config.receive_gpadl = b->receive_gpadl;
 	config.send_gpadl = b->send_gpadl;
 	config.receive = vmbus_shm_guest_page(s->shm, b->receive_pfns[0]);
@@ -161,6 +164,18 @@ static uint32_t offloads_of(const struct vsp_ndis_offload *o)
 	return offloads;
 }
 
+static int filter_set(struct bridge *b, uint32_t filter)
+{
+	struct vsp_netvsc *n = &b->lanes[0]->netvsc;
+	int ret;
+
+	while ((ret = vsp_netvsc_request(n, VSP_RNDIS_SET, OID_FILTER, &filter, sizeof(filter))) == -EAGAIN &&
+	       session_step(b->s))
+		; /* the ring is full of frames */
+	vmbus_guest_signal(b->primary);
+	return session_answer(b->s, ret, "the network card refused its filter");
+}
+
 static int frames_start(struct bridge *b)
 {
 	int ret = b->tap->ops->set_offloads(b->tap, offloads_of(&b->lanes[0]->netvsc.offload));
@@ -172,7 +187,8 @@ static int frames_start(struct bridge *b)
 		ret = b->lanes[i]->port.poll(&b->lanes[i]->port);
 	if (ret)
 		return session_fail(b->s, LOOPBACK_FAILED, "the tap does not work");
-	return LOOPBACK_OK;
+	/* whoever is behind the tap has other addresses */
+	return filter_set(b, VSP_FILTER_PROMISCUOUS);
 }
 
 int bridge_up(struct bridge *b)
@@ -195,6 +211,24 @@ int bridge_up(struct bridge *b)
 	return ret ? ret : frames_start(b);
 }
 
+static bool lanes_pending(const struct bridge *b)
+{
+	for (uint32_t i = 0; i < b->lane_count; i++)
+		if (vmbus_rx_pending(&b->lanes[i]->port.channel->rx))
+			return true;
+	return false;
+}
+
+/* The host sends no more, and what it sent is taken: no frame is in the memory that it then has to
+ * let go. */
+static void frames_end(struct bridge *b)
+{
+	if (b->lanes[0]->netvsc.state != VSP_NETVSC_READY || filter_set(b, 0))
+		return;
+	while (lanes_pending(b) && session_poll(b->s))
+		;
+}
+
 static void adapter_halt(struct bridge *b)
 {
 	struct vsp_netvsc *n = &b->lanes[0]->netvsc;
@@ -214,6 +248,8 @@ int bridge_down(struct bridge *b)
 
 	if (b->lane_count == 0)
 		return s->error;
+	if (!s->error)
+		frames_end(b);
 	for (uint32_t i = 0; i < b->lane_count; i++)
 		lane_stop(b->lanes[i]);
 	if (!s->error)

@@ -183,4 +183,5 @@ check "$connections connections while channels come and go" wait_for $long
 check "2 channels after 4" up_with channels 2
 guest_stop
 host_stop
+check "no guest broke a rule" [ "$(grep -o '"bad_messages": [1-9]' "$work/host.log" | wc -l)" = 0 ]
 exit $failed
