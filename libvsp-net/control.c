@@ -86,9 +86,11 @@ static void control_send(struct net_channel *ch, const struct vsp_rndis_reply *r
 static void waiting_frames_discard(struct vsp_net *net)
 {
 	const struct vsp_adapter *a = &net->adapter;
-	bool coalesces = a->offloads.rsc4 && a->offloads.rsc6;
+	bool off = a->changed & VSP_CHANGED_OFFLOADS && !(a->offloads.rsc4 && a->offloads.rsc6);
 
-	for (uint32_t i = 0; i < VSP_NET_CHANNELS && !(a->filter && coalesces); i++)
+	if (a->filter && !off)
+		return;
+	for (uint32_t i = 0; i < VSP_NET_CHANNELS; i++)
 		if (net->channels[i])
 			vsp_net_receive_discard(net->channels[i], a->filter != 0);
 }

@@ -366,7 +366,8 @@ Test(frame, lso_fixes_lengths_checksum_and_seed)
 		len = build(s, f, 100);
 		vsp_put16(f + ip + (s->version == 4 ? 2 : 4), v1 ? whole - ip : 0);
 		vsp_put16(f + t + 16, v1 ? 0x1234 : seed_of(s, f, 0));
-		data.lso = 1448 | t << 20 | (v1 ? 0 : VSP_LSO_V2) | (s->version == 6 ? VSP_LSO_IPV6 : 0);
+		/* the bit for IPv6 means nothing in v1 */
+		data.lso = 1448 | t << 20 | (v1 ? 0 : VSP_LSO_V2) | (s->version == 6 || v1 ? VSP_LSO_IPV6 : 0);
 		cr_assert_eq(vsp_frame_transmit(&data, f, len, whole, &h), len, "%s", s->name);
 		cr_expect_eq(h.gso_type, s->version == 4 ? VSP_VNET_GSO_TCPV4 : VSP_VNET_GSO_TCPV6);
 		cr_expect_eq(h.gso_size, 1448);

@@ -111,6 +111,53 @@ Test(limits, buffers_begin_and_end_anywhere)
 	}
 }
 
+/* Asked of the adapter before any other buffer is there. */
+static void buffers_try(struct world *w)
+{
+	static const struct {
+		uint32_t len, mtu, slots;
+	} rows[] = {{1728 * 2 - 1, 1514, 0}, {1728 * 2, 1514, 2}, {1728 * 3 - 1, 1514, 2}, {100, 1514, 0},
+		    {2 * 9408, 9216, 2}, {2 * 9408 - 1, 9216, 0}};
+	struct vsp_nvsp_recv_buf_complete layout = {.status = 0};
+	struct vsp_net *net = w->net;
+	uint32_t gpadl = 12345;
+	int ret;
+
+	vsp_net_change_begin(net);
+	cr_expect_neq(vsp_net_nvsp_ops.receive_buffer(net, gpadl, 1, 1514, &layout), 0, "there is no such");
+	cr_expect_neq(vsp_net_nvsp_ops.send_buffer(net, gpadl), 0);
+	cr_expect(!net->receive.gpadl && !net->send.gpadl && !net->slots.slots);
+	vsp_net_change_end(net);
+	for (uint32_t i = 0; i < COUNT(rows); i++) {
+		cr_assert_eq(vmbus_guest_gpadl_create(w->channels[0], w->receive_pfns, 0, rows[i].len, &gpadl), 0);
+		world_settle(w);
+		vsp_net_change_begin(net);
+		ret = vsp_net_nvsp_ops.receive_buffer(net, gpadl, 1, rows[i].mtu, &layout);
+		cr_expect_eq(ret == 0, rows[i].slots != 0, "%u bytes: %d", rows[i].len, ret);
+		cr_expect_eq(net->receive.gpadl != NULL, ret == 0);
+		if (!ret) {
+			cr_expect_eq(layout.slots, rows[i].slots);
+			cr_expect_eq(layout.end, rows[i].slots * layout.slot_size);
+			cr_expect(net->slots.control == 1 && net->slots.free_count == 1);
+			vsp_net_buffer_drop(net, true);
+		}
+		cr_expect_null(net->receive.gpadl);
+		vsp_net_change_end(net);
+		cr_assert_eq(vmbus_guest_gpadl_teardown(w->channels[0], gpadl), 0);
+		world_settle(w);
+	}
+}
+
+Test(limits, receive_buffers_have_two_slots_at_least)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 99});
+
+	w->opened = buffers_try;
+	world_up(w);
+	world_down(w);
+	world_end(w);
+}
+
 /* Between what the host says of a frame and the frame nothing is left of earlier ones. */
 Test(limits, slots_show_nothing_but_the_frame)
 {

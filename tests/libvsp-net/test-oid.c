@@ -333,7 +333,7 @@ Test(oid, offload_parameters_as_linux_sends_them_and_worse)
 
 Test(oid, offloads_the_nic_lacks_stay_off)
 {
-	const struct vsp_ndis_offload_parameters p = {
+	struct vsp_ndis_offload_parameters p = {
 		.header = {0x80, 3, 28}, .tcp_ipv4_checksum = 4, .lso_v2_ipv4 = 2, .rsc_ipv4 = 2};
 	struct vsp_adapter a;
 
@@ -342,6 +342,12 @@ Test(oid, offloads_the_nic_lacks_stay_off)
 	vsp_adapter_reset(&a);
 	cr_expect_eq(vsp_oid_set(&a, 0xfc01020c, vmbus_cursor_of(&p, sizeof(p))), 0);
 	cr_expect_not(a.offloads.tcp4_tx || a.offloads.lso4 || a.offloads.rsc4);
+	adapter_start(&a);
+	a.rsc_allowed = a.offloads.rsc4 = true;
+	p.header.size = 22;
+	p.rsc_ipv4 = 1; /* behind what the structure says it has */
+	cr_expect_eq(vsp_oid_set(&a, 0xfc01020c, vmbus_cursor_of(&p, sizeof(p))), 0);
+	cr_expect(a.offloads.rsc4);
 }
 
 /* Each switch of the parameters by each value and each nic: it is as the value says, as far as
