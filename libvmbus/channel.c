@@ -9,13 +9,12 @@
 #include "ring-access.h"
 #include "server.h"
 
-/* Of what is found in the ring at a time, the part after which a sleeping guest is woken, and
- * how many packets that has to be. Waking up takes a processor as long as ten or twenty reads
- * of memory take the device: with a third done it comes back about when the rest is, and each
- * works while the other one does. Much sooner it would find little and have to be woken again;
- * a few packets are done before it has woken up. */
-#define PROGRESS_PARTS 3u
-#define PROGRESS_PACKETS 4u
+/* A guest that sleeps is woken when so many packets are left to do: waking up takes a processor
+ * as long as ten or twenty reads of memory take the device, so it is there when they are done,
+ * and each works while the other one does. Sooner it would find less and have to be woken more
+ * often. A few packets are done before it has woken up: it takes these at the least. */
+#define PROGRESS_LEFT 16u
+#define PROGRESS_LEAST 4u
 
 const struct channel_state_row vmbus_channel_states[CHANNEL_STATES] = {
 	[CHANNEL_RELEASED] = {"released", "the guest does not hold it: no id, not offered",
@@ -189,13 +188,12 @@ static void channel_finish_batch(struct vmbus_channel *ch)
 void vmbus_channel_progress(struct vmbus_channel *ch)
 {
 	const struct vmbus_rx *rx = &ch->rx;
+	uint64_t packets = rx->packets - ch->progress.packets;
+	uint64_t bytes = rx->bytes - ch->progress.bytes;
+	uint64_t left = ring_distance(rx->mem.size, rx->out, rx->in);
 
-	if (ch->progress.fetches != rx->fetches) {
-		ch->progress.fetches = rx->fetches;
-		ch->progress.part = ring_distance(rx->mem.size, rx->out, rx->in) / PROGRESS_PARTS;
-	}
-	if (rx->packets - ch->progress.packets < PROGRESS_PACKETS ||
-	    rx->bytes - ch->progress.bytes < ch->progress.part)
+	/* how many packets are left is guessed by the size of those just taken */
+	if (packets < PROGRESS_LEAST || left * packets > PROGRESS_LEFT * bytes)
 		return;
 	progress_mark(ch);
 	if (vmbus_tx_signal_due(&ch->tx))

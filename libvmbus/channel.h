@@ -88,8 +88,6 @@ struct vmbus_channel {
 	bool stopping; /* ops->stop() was called */
 	struct {
 		uint64_t packets, bytes; /* taken when a signal was last considered */
-		uint64_t fetches;	 /* of the ring's index, when we looked last */
-		uint32_t part;		 /* bytes after which one is to be considered again */
 	} progress;
 	uint64_t eager_packets; /* read and written when vmbus_channel_eager() was asked last */
 

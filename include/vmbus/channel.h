@@ -165,9 +165,9 @@ VMBUS_API int vmbus_channel_send(struct vmbus_channel *channel, const struct vmb
 				 uint32_t from_reserve) VMBUS_MUST_CHECK;
 
 /* For ops->service() of a device that works on each packet for a while (an I/O), called after
- * each: a guest that sleeps is signalled when a third of a long batch is done, and wakes up
- * while the device does the rest, instead of after it. It costs up to two signals more a
- * batch; nothing with a guest that is awake, or with less than five packets at a time. */
+ * each: a guest that sleeps is signalled when about sixteen packets of a long batch are left,
+ * and wakes up while the device does those, instead of after them. It may cost some signals
+ * more a batch; nothing with a guest that is awake, or with less than five packets at a time. */
 VMBUS_API void vmbus_channel_progress(struct vmbus_channel *channel);
 
 /* What stopped the channel, VMBUS_FAULT_NONE if nothing did. Any thread. */

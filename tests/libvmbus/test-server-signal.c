@@ -276,19 +276,19 @@ Test(progress, wakes_the_guest_while_there_is_more_to_do)
 	static const struct {
 		unsigned int packets;
 		bool progress, awake, prompt;
-		unsigned int at[4], count;
+		unsigned int at[5], count;
 	} rows[] = {
 		{1, true, false, false, {1}, 1},
 		{4, true, false, false, {4}, 1},
 		{5, true, false, false, {4}, 1},
 		{5, true, false, true, {4, 5}, 2},
 		{13, true, false, false, {4}, 1},
-		{30, true, false, false, {10}, 1},
-		{30, true, false, true, {10, 20, 30}, 3},
+		{30, true, false, false, {14}, 1},
+		{30, true, false, true, {14, 18, 22, 26, 30}, 5},
 		{30, true, true, false, {0}, 0},
 		{30, false, false, true, {30}, 1},
-		{64, true, false, false, {21}, 1},
-		{64, true, false, true, {21, 42, 63, 64}, 4},
+		{64, true, false, false, {48}, 1},
+		{64, true, false, true, {48, 52, 56, 60, 64}, 5},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -309,7 +309,7 @@ Test(progress, wakes_the_guest_while_there_is_more_to_do)
 	}
 }
 
-/* Each batch is measured by itself, and packets left over by the budget belong to one. */
+/* What was counted begins anew, whether the batch or the budget came to its end. */
 Test(progress, goes_on_with_the_next_call)
 {
 	start();

@@ -67,7 +67,7 @@ Test(srb, a_guest_that_sleeps_is_signalled_before_the_end_of_a_long_batch)
 	harness_run(&h);
 	h.mock.on_signal = NULL;
 	cr_expect_eq(h.mock.signals, 1, "%u", h.mock.signals);
-	cr_expect_eq(signalled_after, 10, "%u", signalled_after);
+	cr_expect_eq(signalled_after, 14, "%u", signalled_after);
 	for (uint64_t i = 1; i <= 30; i++)
 		cr_expect_eq(answer_expect(line, i).p.u.srb.srb_status, 1);
 	teardown();
