@@ -306,6 +306,7 @@ static void step_packet(struct vmbus_cursor *in)
 	(void)!vmbus_cursor_get(in, header, packet.header_len);
 	packet.payload = in->data;
 	packet.payload_len = (uint32_t)in->len;
+	world.reused |= packet.type == VMBUS_PACKET_COMPLETION; /* of what it may not have seen yet */
 	packet_put(l, &packet);
 }
 
