@@ -33,8 +33,8 @@ ssize_t vmbus_shm_guest_receive(struct vmbus_shm_guest *guest, void *message, si
 	struct shm_reply bye;
 
 	*fd = fd_count ? fds[0] : -1;
-	while (fd_count > 1)
-		close(fds[--fd_count]);
+	if (fd_count > 1)
+		vmbus_shm_fds_close(fds + 1, fd_count - 1);
 	if (len == -EAGAIN || len == -EINTR)
 		return -EAGAIN;
 	if (len <= 0)

@@ -131,31 +131,32 @@ static int vp_make(struct vmbus_shm_guest *guest, struct guest_vp *v, struct shm
 	return v->interrupt < 0 ? -errno : 0;
 }
 
-static int hello_say(struct vmbus_shm_guest *guest, uint32_t vp_count, struct vmbus_error *err)
+static int vps_make(struct vmbus_shm_guest *guest, struct shm_hello *hello, struct vmbus_error *err)
 {
-	struct shm_hello hello = {.header.type = SHM_HELLO,
-				  .magic = SHM_MAGIC,
-				  .version = SHM_VERSION,
-				  .vp_count = vp_count,
-				  .memory = guest->pages << VMBUS_PAGE_SHIFT};
+	guest->vps = calloc(hello->vp_count, sizeof(*guest->vps));
+	if (!guest->vps)
+		return vmbus_error_set(err, -ENOMEM, "out of memory");
+	for (; guest->vp_count < hello->vp_count; guest->vp_count++) {
+		uint32_t i = guest->vp_count;
+		int r = vp_make(guest, &guest->vps[i], &hello->vps[i]);
+
+		if (r)
+			return vmbus_error_set(err, r, "cannot make processor %u: %s", i,
+					       strerror(-r));
+	}
+	return 0;
+}
+
+static int hello_say(struct vmbus_shm_guest *guest, struct shm_hello *hello, struct vmbus_error *err)
+{
 	int fds[SHM_FDS_MAX] = {guest->memfd}, fd = -1, r;
 	struct shm_reply reply;
 
-	guest->vps = calloc(vp_count, sizeof(*guest->vps));
-	if (!guest->vps)
-		return vmbus_error_set(err, -ENOMEM, "out of memory");
-	for (; guest->vp_count < vp_count; guest->vp_count++) {
-		struct guest_vp *v = &guest->vps[guest->vp_count];
-
-		r = vp_make(guest, v, &hello.vps[guest->vp_count]);
-		if (r)
-			return vmbus_error_set(err, r, "cannot make processor %u: %s",
-					       guest->vp_count, strerror(-r));
-		fds[1 + guest->vp_count] = v->interrupt;
-	}
-	r = vmbus_shm_guest_send(guest, &hello.header, sizeof(hello), fds, 1 + vp_count);
+	for (uint32_t i = 0; i < guest->vp_count; i++)
+		fds[1 + i] = guest->vps[i].interrupt;
+	r = vmbus_shm_guest_send(guest, &hello->header, sizeof(*hello), fds, 1 + guest->vp_count);
 	if (!r)
-		r = vmbus_shm_guest_reply(guest, &hello.header, &reply, sizeof(reply), &fd);
+		r = vmbus_shm_guest_reply(guest, &hello->header, &reply, sizeof(reply), &fd);
 	if (fd >= 0)
 		close(fd);
 	if (r)
@@ -166,9 +167,15 @@ static int hello_say(struct vmbus_shm_guest *guest, uint32_t vp_count, struct vm
 			    : 0;
 }
 
+/* All is there before the host hears of us: a crowded host has no patience. */
 int vmbus_shm_guest_new(const struct vmbus_shm_guest_config *config, struct vmbus_shm_guest **out,
 			struct vmbus_error *err)
 {
+	struct shm_hello hello = {.header.type = SHM_HELLO,
+				  .magic = SHM_MAGIC,
+				  .version = SHM_VERSION,
+				  .vp_count = config->vp_count,
+				  .memory = config->memory};
 	struct vmbus_shm_guest *guest;
 	int r;
 
@@ -181,11 +188,13 @@ int vmbus_shm_guest_new(const struct vmbus_shm_guest_config *config, struct vmbu
 	guest->socket = guest->memfd = -1;
 	SLIST_INIT(&guest->mappings);
 	spin_init(&guest->spin, config->spin_us);
-	r = guest_connect(guest, config->socket_path, err);
+	r = memory_make(guest, config->memory, err);
 	if (!r)
-		r = memory_make(guest, config->memory, err);
+		r = vps_make(guest, &hello, err);
 	if (!r)
-		r = hello_say(guest, config->vp_count, err);
+		r = guest_connect(guest, config->socket_path, err);
+	if (!r)
+		r = hello_say(guest, &hello, err);
 	if (r) {
 		vmbus_shm_guest_free(guest);
 		return r;

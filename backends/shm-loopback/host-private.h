@@ -29,6 +29,8 @@ struct vmbus_shm_host {
 	struct vmbus_timer retry; /* after accept() ran out of something */
 	struct shm_peer_list peers;
 	uint32_t peer_count, connected; /* of them, those not being closed */
+	uint64_t log_credit_ns, log_seen_ns; /* for more lines; when it was last brought up to date */
+	uint32_t log_left_out;
 	bool watching, stopping, told;
 	void (*stopped)(void *opaque);
 	void *stopped_opaque;

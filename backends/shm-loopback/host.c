@@ -13,12 +13,41 @@
 #include <unistd.h>
 
 #include "host-private.h"
+#include "spin.h"
 
 #define LISTEN_BACKLOG 64
 #define ACCEPTS_A_TIME 16
 #define ACCEPT_RETRY_NS 100000000u
+#define LOG_BURST 200
+#define LOG_LINE_NS 1000000000u /* a line a second in the long run */
 #define STALE_MS 500
 #define STALE_TRIES 3
+
+/* Peers that come and go must not fill a disk. */
+static bool log_has_room(struct vmbus_shm_host *host)
+{
+	uint64_t now = spin_clock(), full = (uint64_t)LOG_BURST * LOG_LINE_NS;
+
+	host->log_credit_ns += now - host->log_seen_ns;
+	if (host->log_credit_ns > full)
+		host->log_credit_ns = full;
+	host->log_seen_ns = now;
+	if (host->log_credit_ns < LOG_LINE_NS)
+		return false;
+	host->log_credit_ns -= LOG_LINE_NS;
+	return true;
+}
+
+static void log_tell_left_out(struct vmbus_shm_host *host)
+{
+	char line[64];
+
+	if (!host->log_left_out)
+		return;
+	snprintf(line, sizeof(line), "%u lines were left out", host->log_left_out);
+	host->log_left_out = 0;
+	host->config.ops->log(host->config.opaque, line);
+}
 
 void vmbus_shm_host_log(struct vmbus_shm_host *host, const char *format, ...)
 {
@@ -27,6 +56,11 @@ void vmbus_shm_host_log(struct vmbus_shm_host *host, const char *format, ...)
 
 	if (!host->config.ops->log)
 		return;
+	if (!log_has_room(host)) {
+		host->log_left_out++;
+		return;
+	}
+	log_tell_left_out(host);
 	va_start(args, format);
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);
@@ -151,7 +185,7 @@ static void watch_closed(struct vmbus_watch *watch)
 	vmbus_shm_host_forget(host, NULL);
 }
 
-/* Some may have left already, and we do not know yet. */
+/* Some may have left already, or said hello, and we do not know yet. */
 static void peers_look(struct vmbus_shm_host *host)
 {
 	struct vmbus_shm_peer *peer, *next;
@@ -161,6 +195,29 @@ static void peers_look(struct vmbus_shm_host *host)
 		if (peer->state < SHM_PEER_CLOSING)
 			peer->watch.ready(&peer->watch, POLLIN);
 	}
+}
+
+/* Whoever says nothing gives way to the next who might: the newest is first in the list. */
+static void silent_peer_close(struct vmbus_shm_host *host)
+{
+	struct vmbus_shm_peer *peer, *silent = NULL;
+
+	LIST_FOREACH(peer, &host->peers, link)
+		if (peer->state == SHM_PEER_HELLO)
+			silent = peer;
+	if (silent)
+		vmbus_shm_peer_close(silent, "it did not say hello, and others wait");
+}
+
+/* Those that are gone may take a while yet to be closed. */
+static bool host_has_room(struct vmbus_shm_host *host)
+{
+	if (host->connected >= host->config.max_guests)
+		peers_look(host);
+	if (host->connected >= host->config.max_guests)
+		silent_peer_close(host);
+	return host->connected < host->config.max_guests &&
+	       host->peer_count < 2 * host->config.max_guests + 2 * ACCEPTS_A_TIME;
 }
 
 static void guest_waits(struct vmbus_watch *watch, uint32_t events)
@@ -178,11 +235,7 @@ static void guest_waits(struct vmbus_watch *watch, uint32_t events)
 			vmbus_loop_unwatch(host->config.loop, watch, watch_closed);
 			return;
 		}
-		if (host->connected >= host->config.max_guests)
-			peers_look(host);
-		/* those that are gone may take a while yet to be closed */
-		if (host->connected >= host->config.max_guests ||
-		    host->peer_count >= 2 * host->config.max_guests) {
+		if (!host_has_room(host)) {
 			guest_turn_away(fd);
 			vmbus_shm_host_log(host, "a guest was turned away: there are %u",
 					   host->connected);
@@ -211,7 +264,7 @@ static bool config_valid(const struct vmbus_shm_host_config *config)
 	return config->size == sizeof(*config) && config->socket_path && config->loop &&
 	       config->ops && config->ops->size == sizeof(*config->ops) && config->ops->connected &&
 	       config->ops->disconnected && config->max_guests &&
-	       config->max_guests <= UINT32_MAX / 2 && config->max_memory;
+	       config->max_guests <= UINT32_MAX / 4 && config->max_memory;
 }
 
 /* A host that replaced us keeps its socket. */

@@ -10,10 +10,6 @@
 
 #include "host-private.h"
 
-/* A guest may choose connection ids of its own: it has all of a well-behaved one's,
- * and no more of our file descriptors. */
-#define DOORBELLS_MAX (VMBUS_CHANNEL_MAX + 1u)
-
 /* -- Processors ----------------------------------------------------------- */
 
 int vmbus_shm_vp_init(struct vmbus_shm_peer *peer, struct shm_peer_vp *vp,
@@ -117,7 +113,9 @@ static int doorbell_new(struct vmbus_shm_peer *peer, uint32_t connection_id,
 	struct shm_doorbell *bell;
 	int r;
 
-	if (peer->doorbell_count >= DOORBELLS_MAX)
+	/* a guest may choose connection ids of its own: it has one more than channels, as a
+	 * well-behaved one, and no more of our file descriptors */
+	if (peer->doorbell_count > peer->host->config.server.max_channels)
 		return -ENOSPC;
 	bell = calloc(1, sizeof(*bell));
 	if (!bell)

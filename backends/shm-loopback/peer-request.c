@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "host-private.h"
 
@@ -177,8 +176,7 @@ void vmbus_shm_request_waits(struct vmbus_watch *watch, uint32_t events)
 			wrong = len ? "it sent what is no request" : "it closed the connection";
 		else
 			wrong = request_handle(peer, &request, (size_t)len, fds, fd_count);
-		while (fd_count) /* what is to stay was duplicated */
-			close(fds[--fd_count]);
+		vmbus_shm_fds_close(fds, fd_count); /* what is to stay was duplicated */
 		if (wrong)
 			vmbus_shm_peer_close(peer, wrong);
 	}

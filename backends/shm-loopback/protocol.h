@@ -83,4 +83,7 @@ int vmbus_shm_send(int fd, const void *data, size_t len, const int *fds, unsigne
  * there is none; -EPROTO: longer than @size, or with more than it may have (nothing is
  * left open); -errno. */
 ssize_t vmbus_shm_recv(int fd, void *data, size_t size, int *fds, unsigned int *fd_count);
+
+/* Closes what came from the peer: at once, even a socket that the peer made linger. */
+void vmbus_shm_fds_close(const int *fds, unsigned int count);
 #endif

@@ -6,16 +6,18 @@
 
 #include "protocol.h"
 
-union fd_control {
-	struct cmsghdr align;
-	char bytes[CMSG_SPACE(sizeof(int) * SHM_FDS_MAX)];
-};
+/* What one message can bring (the kernel's SCM_MAX_FD). There is room for all: those that find
+ * none the kernel itself lets go of, and in our time. */
+#define FDS_MAX 253u
 
 int vmbus_shm_send(int fd, const void *data, size_t len, const int *fds, unsigned int fd_count)
 {
 	struct iovec iov = {(void *)(uintptr_t)data, len};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	union fd_control control = {0};
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int) * SHM_FDS_MAX)];
+	} control = {0};
 	struct cmsghdr *cmsg = &control.align;
 
 	if (fd_count) {
@@ -29,7 +31,16 @@ int vmbus_shm_send(int fd, const void *data, size_t len, const int *fds, unsigne
 	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* The kernel installs what fits and says MSG_CTRUNC when there was more. */
+void vmbus_shm_fds_close(const int *fds, unsigned int count)
+{
+	static const struct linger no = {0, 0};
+
+	for (unsigned int i = 0; i < count; i++) {
+		(void)setsockopt(fds[i], SOL_SOCKET, SO_LINGER, &no, sizeof(no));
+		close(fds[i]);
+	}
+}
+
 static unsigned int control_fds(struct msghdr *msg, int *fds)
 {
 	struct cmsghdr *cmsg;
@@ -49,13 +60,18 @@ static unsigned int control_fds(struct msghdr *msg, int *fds)
 ssize_t vmbus_shm_recv(int fd, void *data, size_t size, int *fds, unsigned int *fd_count)
 {
 	struct iovec iov = {data, size};
-	union fd_control control;
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int) * FDS_MAX)];
+	} control;
 	/* not CMSG_SPACE: its padding would have room for one more */
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = control.bytes,
-			     .msg_controllen = CMSG_LEN(sizeof(int) * SHM_FDS_MAX)};
+			     .msg_controllen = CMSG_LEN(sizeof(int) * FDS_MAX)};
 	ssize_t len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int all[FDS_MAX];
+	unsigned int count;
 
 	/* a peer that left without reading all: this is told once, before what it said last */
 	if (len < 0 && errno == ECONNRESET)
@@ -63,10 +79,12 @@ ssize_t vmbus_shm_recv(int fd, void *data, size_t size, int *fds, unsigned int *
 	*fd_count = 0;
 	if (len < 0)
 		return errno == ECONNRESET ? 0 : -errno;
-	*fd_count = control_fds(&msg, fds);
-	if (!(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
-		return len;
-	while (*fd_count)
-		close(fds[--*fd_count]);
-	return -EPROTO;
+	count = control_fds(&msg, all);
+	if (count > SHM_FDS_MAX || msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+		vmbus_shm_fds_close(all, count);
+		return -EPROTO;
+	}
+	memcpy(fds, all, count * sizeof(int));
+	*fd_count = count;
+	return len;
 }

@@ -5,7 +5,9 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,113 +19,40 @@
 #include <unistd.h>
 
 #include "echo.h"
-#include "protocol.h"
+#include "hostile-peer.h"
 
-#define MEMORY (1u << 20)
+#define GUESTS 6 /* that the host takes at a time */
+#define CONNECTIONS 2000
+#define LOG_LINES_MAX 400 /* of a host that meets so many */
 
-static int peer_connect(void)
+static bool own_host; /* whose device echoes; else it may be any, as long as it has one */
+
+static void guest_open(struct echo_guest *guest)
 {
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	memcpy(address.sun_path, socket_path(), strlen(socket_path()) + 1);
-	CHECK(connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
-	return fd;
+	CHECK(echo_guest_connect(guest, peer_socket, 50) == 0);
+	CHECK(echo_guest_open(guest) == 0);
 }
 
-static struct shm_hello good_hello(void)
+static void guest_works(struct echo_guest *guest)
 {
-	return (struct shm_hello){
-		.header = {SHM_HELLO, 1},
-		.magic = SHM_MAGIC,
-		.version = SHM_VERSION,
-		.vp_count = 1,
-		.memory = MEMORY,
-		.vps = {{0x1000, 0x2000}},
-	};
+	if (own_host)
+		CHECK(echo_guest_run(guest, 100, 10) == 0 && guest->wrong == 0);
+	CHECK(vmbus_shm_guest_usage(guest->shm, &(struct vmbus_shm_usage){0}) == 0);
 }
 
-enum memory_kind {
-	SEALED,
-	UNSEALED,
-	SHRINKS,
-	GROWS,
-	UNWRITABLE,
-	HUGE,
-	SHORT,
-	A_FILE,
-	A_TMPFS_FILE,
-	A_PIPE,
-	NONE,
-};
-
-static int memory_make(enum memory_kind kind)
+static void guest_close(struct echo_guest *guest)
 {
-	static const unsigned int seals[] = {
-		[SEALED] = F_SEAL_SHRINK | F_SEAL_GROW,
-		[UNSEALED] = 0,
-		[SHRINKS] = F_SEAL_GROW,
-		[GROWS] = F_SEAL_SHRINK,
-		[UNWRITABLE] = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE,
-		[HUGE] = F_SEAL_SHRINK | F_SEAL_GROW,
-		[SHORT] = F_SEAL_SHRINK | F_SEAL_GROW,
-	};
-	char name[] = "/dev/shm/vmbus-shm-memory-XXXXXX";
-	int fds[2], fd;
-
-	switch (kind) {
-	case A_PIPE:
-		CHECK(pipe(fds) == 0);
-		close(fds[0]);
-		return fds[1];
-	case A_FILE: /* procfs: on no machine is it what memfds are made of */
-		fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-		CHECK(fd >= 0);
-		return fd;
-	case A_TMPFS_FILE:
-		fd = mkstemp(name);
-		CHECK(fd >= 0 && unlink(name) == 0);
-		CHECK(ftruncate(fd, MEMORY) == 0);
-		return fd;
-	default:
-		fd = memfd_create("hostile", MFD_CLOEXEC | MFD_ALLOW_SEALING |
-						     (kind == HUGE ? MFD_HUGETLB : 0));
-		CHECK(fd >= 0);
-		CHECK(ftruncate(fd, kind == SHORT ? MEMORY / 2 : kind == HUGE ? 2 << 20 : MEMORY) == 0);
-		CHECK(!seals[kind] || fcntl(fd, F_ADD_SEALS, seals[kind]) == 0);
-		return fd;
-	}
-}
-
-/* Waits for the host's word, and returns whether it says @text (NULL: anything, or
- * nothing) before it hangs up. */
-static bool turned_away(int fd, const char *text)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	bool said = text == NULL;
-	struct shm_reply reply;
-	ssize_t len;
-
-	for (;;) {
-		CHECK(poll(&p, 1, 60000) == 1);
-		memset(&reply, 0, sizeof(reply));
-		len = recv(fd, &reply, sizeof(reply), 0);
-		if (len <= 0)
-			return said;
-		reply.text[SHM_TEXT - 1] = '\0';
-		said |= text && strstr(reply.text, text);
-	}
+	CHECK(echo_guest_close(guest) == 0);
+	echo_guest_free(guest);
 }
 
 static void good_guest_is_served(void)
 {
 	struct echo_guest guest;
 
-	CHECK(echo_guest_connect(&guest, socket_path(), 50) == 0);
-	CHECK(echo_guest_open(&guest) == 0);
-	CHECK(echo_guest_run(&guest, 100, 10) == 0 && guest.wrong == 0);
-	CHECK(echo_guest_close(&guest) == 0);
-	echo_guest_free(&guest);
+	guest_open(&guest);
+	guest_works(&guest);
+	guest_close(&guest);
 }
 
 /* -- Hellos --------------------------------------------------------------- */
@@ -183,21 +112,7 @@ static void hellos(void)
 			fds[count++] = memory_make(rows[i].memory);
 		for (int k = 0; k < rows[i].interrupts; k++)
 			fds[count++] = rows[i].interrupt_is_pipe ? memory_make(A_PIPE) : eventfd(0, 0);
-		if (count > SHM_FDS_MAX) { /* the library would not send these */
-			char control[CMSG_SPACE(sizeof(fds))] = {0};
-			struct iovec iov = {&hello, sizeof(hello)};
-			struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
-					     .msg_controllen = CMSG_SPACE(sizeof(int) * count)};
-			struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
-
-			cmsg->cmsg_level = SOL_SOCKET;
-			cmsg->cmsg_type = SCM_RIGHTS;
-			cmsg->cmsg_len = CMSG_LEN(sizeof(int) * count);
-			memcpy(CMSG_DATA(cmsg), fds, sizeof(int) * count);
-			sent = sendmsg(peer, &msg, 0) < 0 ? -errno : 0;
-		} else {
-			sent = vmbus_shm_send(peer, &hello, sizeof(hello), fds, count);
-		}
+		sent = peer_send(peer, &hello, sizeof(hello), fds, count);
 		if (sent || !turned_away(peer, rows[i].told)) {
 			fprintf(stderr, "hello: %s: not turned away (%d)\n", rows[i].name, sent);
 			exit(1);
@@ -211,29 +126,6 @@ static void hellos(void)
 #pragma GCC diagnostic pop
 
 /* -- Requests ------------------------------------------------------------- */
-
-struct raw_guest {
-	int peer, memory, interrupt;
-};
-
-static struct raw_guest raw_guest(void)
-{
-	struct raw_guest g = {peer_connect(), memory_make(SEALED), eventfd(0, 0)};
-	struct shm_hello hello = good_hello();
-	struct shm_reply reply;
-
-	CHECK(vmbus_shm_send(g.peer, &hello, sizeof(hello), (int[]){g.memory, g.interrupt}, 2) == 0);
-	CHECK(recv(g.peer, &reply, sizeof(reply), 0) == (ssize_t)sizeof(reply));
-	CHECK(reply.header.type == (SHM_HELLO | SHM_REPLY) && reply.status == 0);
-	return g;
-}
-
-static void raw_guest_close(struct raw_guest *g)
-{
-	close(g->peer);
-	close(g->memory);
-	close(g->interrupt);
-}
 
 static void requests(void)
 {
@@ -356,7 +248,7 @@ static void a_full_doorbell_does_not_block_the_host(void)
 	int fds[SHM_FDS_MAX];
 	int peer = -1;
 
-	CHECK(echo_guest_connect(&guest, socket_path(), 50) == 0);
+	CHECK(echo_guest_connect(&guest, peer_socket, 50) == 0);
 	CHECK(echo_guest_open(&guest) == 0);
 	CHECK(echo_guest_run(&guest, 10, 1) == 0);
 	/* the library's socket is our newest to the host: find it, and ask behind its back */
@@ -365,7 +257,7 @@ static void a_full_doorbell_does_not_block_the_host(void)
 		socklen_t len = sizeof(address);
 
 		if (!getpeername(fd, (struct sockaddr *)&address, &len) &&
-		    !strcmp(address.sun_path, socket_path()))
+		    !strcmp(address.sun_path, peer_socket))
 			peer = fd;
 	}
 	CHECK(peer >= 0);
@@ -384,29 +276,222 @@ static void a_full_doorbell_does_not_block_the_host(void)
 	close(fds[0]);
 }
 
-static void silent_peers_do_not_keep_others_out(int silent[3])
+/* -- Crowds --------------------------------------------------------------- */
+
+/* The one that has been silent longest gives way. */
+static void silent_peers_do_not_keep_others_out(void)
 {
-	for (int i = 0; i < 3; i++)
+	int silent[2 * GUESTS];
+
+	for (int i = 0; i < 2 * GUESTS; i++)
 		silent[i] = peer_connect();
 	good_guest_is_served();
+	CHECK(turned_away(silent[0], "others wait"));
+	for (int i = 0; i < 2 * GUESTS; i++)
+		close(silent[i]);
 }
 
-int main(void)
+static void peer_comes_and_goes(int how)
 {
-	pid_t host;
-	int silent[3];
+	struct shm_hello hello = good_hello();
+	int fds[2], peer = peer_connect();
 
-	alarm(60);
-	host = test_host_start(&echo_device, 50, 6);
-	silent_peers_do_not_keep_others_out(silent);
+	switch (how) {
+	case 0: /* without a word */
+		break;
+	case 1:
+		(void)!send(peer, "rubbish", 7, MSG_NOSIGNAL);
+		break;
+	case 2: /* of half of one */
+		(void)!send(peer, &hello, sizeof(hello) / 2, MSG_NOSIGNAL);
+		break;
+	default: /* as soon as it has said hello */
+		fds[0] = memory_make(SEALED);
+		fds[1] = eventfd(0, 0);
+		(void)peer_send(peer, &hello, sizeof(hello), fds, 2);
+		close(fds[0]);
+		close(fds[1]);
+	}
+	close(peer);
+}
+
+static void connections_by_the_thousand_cost_others_nothing(void)
+{
+	struct echo_guest guest;
+
+	guest_open(&guest);
+	for (int i = 0; i < CONNECTIONS; i++) {
+		peer_comes_and_goes(i % 10);
+		if (i % 100 == 0)
+			guest_works(&guest);
+	}
+	guest_works(&guest);
+	good_guest_is_served();
+	guest_close(&guest);
+}
+
+/* -- Descriptors that wait ------------------------------------------------ */
+
+/* The pid of the host is that of who listens. */
+static pid_t host_pid(int peer)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	CHECK(getsockopt(peer, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0);
+	return cred.pid;
+}
+
+static void host_freeze(pid_t pid)
+{
+	char path[64], stat[512] = "";
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	CHECK(kill(pid, SIGSTOP) == 0);
+	while (!strstr(stat, ") T")) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		CHECK(fd >= 0 && read(fd, stat, sizeof(stat) - 1) > 0);
+		close(fd);
+	}
+}
+
+/* Whoever closes it last waits until the other end has read all, or an hour. */
+static void lingering_socket(int *fd, int others[2])
+{
+	struct sockaddr_in address = {.sin_family = AF_INET,
+				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct linger hour = {1, 3600};
+	static const char bytes[65536];
+	socklen_t len = sizeof(address);
+
+	others[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	*fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(others[0] >= 0 && *fd >= 0);
+	CHECK(bind(others[0], (struct sockaddr *)&address, len) == 0 && listen(others[0], 1) == 0);
+	CHECK(getsockname(others[0], (struct sockaddr *)&address, &len) == 0);
+	CHECK(connect(*fd, (struct sockaddr *)&address, len) == 0);
+	others[1] = accept4(others[0], NULL, NULL, SOCK_CLOEXEC);
+	CHECK(others[1] >= 0);
+	while (send(*fd, bytes, sizeof(bytes), MSG_DONTWAIT) > 0)
+		;
+	CHECK(setsockopt(*fd, SOL_SOCKET, SO_LINGER, &hour, sizeof(hour)) == 0);
+}
+
+/* The host's is the last descriptor of each: ours is closed before it wakes up. Nobody has been
+ * here before: the end of a guest's interrupts may well cut a wait short. */
+static void descriptors_that_linger_do_not_block_the_host(void)
+{
+	static const unsigned int counts[] = {1, 2, SHM_FDS_MAX, SHM_FDS_MAX + 1, PEER_FDS_MAX};
+	enum { PEERS = sizeof(counts) / sizeof(counts[0]) };
+	int peers[PEERS], others[PEERS][2], fds[PEER_FDS_MAX];
+	struct shm_hello hello = good_hello();
+	pid_t host;
+
+	for (int i = 0; i < PEERS; i++)
+		peers[i] = peer_connect();
+	host = host_pid(peers[0]);
+	host_freeze(host);
+	for (int i = 0; i < PEERS; i++) {
+		unsigned int last = counts[i] - 1;
+
+		lingering_socket(&fds[last], others[i]);
+		for (unsigned int k = 0; k < last; k++)
+			fds[k] = eventfd(0, EFD_CLOEXEC);
+		CHECK(peer_send(peers[i], &hello, sizeof(hello), fds, counts[i]) == 0);
+		for (unsigned int k = 0; k < counts[i]; k++)
+			close(fds[k]);
+	}
+	CHECK(kill(host, SIGCONT) == 0);
+	for (int i = 0; i < PEERS; i++) {
+		CHECK(turned_away(peers[i], NULL));
+		close(peers[i]);
+	}
+	good_guest_is_served();
+	for (int i = 0; i < PEERS; i++) {
+		close(others[i][0]);
+		close(others[i][1]);
+	}
+}
+
+/* -- Memory --------------------------------------------------------------- */
+
+/* It cannot get shorter; with holes in it, it is zeros. */
+static void memory_that_was_handed_over_stays(void)
+{
+	struct vmbus_msg_initiate_contact contact = {.header.type = VMBUS_MSG_INITIATE_CONTACT,
+						     .version = VMBUS_V4_0};
+	struct shm_post_message post = {
+		.header = {SHM_POST_MESSAGE, 1},
+		.call = {.connection_id = 1, .type = 1, .payload_size = sizeof(contact)},
+	};
+	struct raw_guest g = raw_guest();
+
+	memcpy(post.call.payload, &contact, sizeof(contact));
+	CHECK(ftruncate(g.memory, 0) < 0 && errno == EPERM);
+	for (int i = 0; i < 10; i++) {
+		CHECK(fallocate(g.memory, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, MEMORY) == 0);
+		CHECK(status_of(g.peer, &post, sizeof(post)) == HV_STATUS_SUCCESS);
+	}
+	good_guest_is_served();
+	raw_guest_close(&g);
+}
+
+/* -- The host's log ------------------------------------------------------- */
+
+static unsigned int log_lines; /* in the host */
+static bool log_tells_of_more;
+
+static void log_count(const char *line)
+{
+	log_lines++;
+	log_tells_of_more |= strstr(line, "left out") != NULL;
+}
+
+static void log_is_bounded(void)
+{
+	echo_device.end();
+	CHECK(log_lines < LOG_LINES_MAX);
+	CHECK(log_tells_of_more);
+}
+
+static pid_t host_start(void)
+{
+	struct test_device device = echo_device;
+
+	device.log = log_count;
+	device.end = log_is_bounded;
+	return test_host_start(&device, 50, GUESTS);
+}
+
+/* hostile [SOCKET]: against a host of its own, or one that listens there and takes GUESTS
+ * guests. */
+int main(int argc, char **argv)
+{
+	pid_t host = 0;
+	int late;
+
+	alarm(120);
+	own_host = argc < 2;
+	if (own_host)
+		host = host_start();
+	peer_socket = own_host ? socket_path() : argv[1];
+	descriptors_that_linger_do_not_block_the_host();
+	silent_peers_do_not_keep_others_out();
 	hellos();
 	requests();
 	hypercalls_say_what_is_wrong();
 	a_peer_that_does_not_read_is_dropped();
 	a_full_interrupt_does_not_block_the_host();
-	a_full_doorbell_does_not_block_the_host();
+	if (own_host)
+		a_full_doorbell_does_not_block_the_host();
+	memory_that_was_handed_over_stays();
+	connections_by_the_thousand_cost_others_nothing();
+	late = peer_connect();
 	good_guest_is_served();
-	CHECK(turned_away(silent[0], "say hello")); /* after five seconds */
-	CHECK(test_host_stop(host) == 0);
+	CHECK(turned_away(late, "did not say hello")); /* after five seconds */
+	close(late);
+	if (own_host)
+		CHECK(test_host_stop(host) == 0);
 	return 0;
 }
