@@ -170,7 +170,8 @@ VMBUS_API int vmbus_channel_send(struct vmbus_channel *channel, const struct vmb
  * more a batch; nothing with a guest that is awake, or with less than five packets at a time. */
 VMBUS_API void vmbus_channel_progress(struct vmbus_channel *channel);
 
-/* What stopped the channel, VMBUS_FAULT_NONE if nothing did. Any thread. */
+/* What stopped the channel, VMBUS_FAULT_NONE if nothing did, or an error of the device's own
+ * (stats.faults tells). Any thread. */
 VMBUS_API enum vmbus_fault vmbus_channel_fault(const struct vmbus_channel *channel);
 
 struct vmbus_channel_stats {

@@ -44,8 +44,9 @@ enum vmbus_guest_channel_state {
 };
 
 /* Called from inside vmbus_guest_message(), and from vmbus_guest_flush() where a pushed
- * back INITIATE_CONTACT or UNLOAD goes out. They may call the guest again. Any but post
- * and signal may be NULL. */
+ * back INITIATE_CONTACT or UNLOAD goes out; unloaded() also from vmbus_guest_unload() with a
+ * 0.13 host. They may call the guest again. Any but post and signal may be NULL. @status is
+ * the host's: 0, or any other for a failure. */
 struct vmbus_guest_ops {
 	size_t size; /* sizeof this struct */
 
@@ -68,7 +69,7 @@ struct vmbus_guest_ops {
 struct vmbus_guest_channel {
 	enum vmbus_guest_channel_state state;
 	struct vmbus_guest *guest;
-	struct vmbus_msg_offer offer; /* a private copy */
+	struct vmbus_msg_offer offer; /* a private copy; of a 0.13 host without its tail */
 	uint32_t gpadl;               /* of the rings while opening or open, else 0 */
 	struct vmbus_tx tx;           /* upstream: guest to host */
 	struct vmbus_rx rx;           /* downstream: host to guest */
@@ -131,11 +132,12 @@ VMBUS_API int vmbus_guest_flush(struct vmbus_guest *guest);
 /* All of the following return 0 (then the message is posted, or kept for
  * vmbus_guest_flush()); -11 (EAGAIN) if an earlier message waits to be posted (flush
  * first); -22 (EINVAL) if this is not the state for it; -5 (EIO) if the hypervisor refused
- * the message. After an error nothing has changed. */
+ * the message. After an error nothing has changed, but for what is said. */
 
 /* Negotiates: max_version first, each older one until the host accepts ->
  * ops->connected(). Legal at any moment (kexec): channels, GPADLs and unposted messages of
- * the old connection are forgotten. Never -11 or -22. */
+ * the old connection are forgotten, whatever it returns. Never -11 or -22; -5 if no version
+ * could be asked for. */
 VMBUS_API int vmbus_guest_connect(struct vmbus_guest *guest) VMBUS_MUST_CHECK;
 /* -> ops->offered() each, ops->all_offered() */
 VMBUS_API int vmbus_guest_request_offers(struct vmbus_guest *guest) VMBUS_MUST_CHECK;
@@ -146,7 +148,8 @@ VMBUS_API int vmbus_guest_unload(struct vmbus_guest *guest) VMBUS_MUST_CHECK;
 /* Hands @len bytes of guest memory, from byte @offset of the first page on, to the
  * host under the channel's name -> ops->gpadl_created(). @pfns must stay valid until
  * then. The handle is returned in @gpadl before the first message is posted. Also -28
- * (ENOSPC): more than 8190 pages, or too many creations at a time. */
+ * (ENOSPC): more than 8190 pages, or too many creations at a time. After -5 the handle is
+ * used up: the host may have part of the list, for as long as the channel is held. */
 VMBUS_API int vmbus_guest_gpadl_create(struct vmbus_guest_channel *channel, const uint64_t *pfns,
 				       uint32_t offset, uint32_t len, uint32_t *gpadl)
 	VMBUS_MUST_CHECK;
@@ -156,13 +159,16 @@ VMBUS_API int vmbus_guest_gpadl_teardown(struct vmbus_guest_channel *channel, ui
 
 /* Opens: rings zeroed and taken over, then OPEN_CHANNEL -> ops->opened(). @gpadl is the
  * created GPADL of both rings, upstream first; @upstream and @downstream are the same
- * memory as the guest sees it; @user_data is 120 bytes or NULL. */
+ * memory as the guest sees it, valid while the channel is open; @target_vp takes its
+ * interrupts (VMBUS_VP_NONE: there are none); @user_data is 120 bytes or NULL. After an
+ * error the rings may have been zeroed. */
 VMBUS_API int vmbus_guest_open(struct vmbus_guest_channel *channel, uint32_t gpadl,
 			       const struct vmbus_ring_memory *upstream,
 			       const struct vmbus_ring_memory *downstream, uint32_t target_vp,
 			       const void *user_data) VMBUS_MUST_CHECK;
-/* No answer; the ring's GPADL can be torn down next. Also right for a channel that was
- * rescinded while it was open, before it is released. */
+/* No answer; the ring's GPADL can be torn down next, and the rings are the guest's again
+ * when that is done. Also right for a channel that was rescinded while it was opening or
+ * open, before it is released. */
 VMBUS_API int vmbus_guest_close(struct vmbus_guest_channel *channel) VMBUS_MUST_CHECK;
 /* From 4.1 on -> ops->modified() from 5.3 on. */
 VMBUS_API int vmbus_guest_modify(struct vmbus_guest_channel *channel, uint32_t target_vp)

@@ -48,20 +48,20 @@ struct vmbus_inproc;
 struct vmbus_inproc_config {
 	size_t size; /* sizeof this struct */
 	uint64_t seed;
-	uint64_t memory;   /* bytes of guest RAM; half of it above 4 GiB */
+	uint64_t memory;   /* bytes of guest RAM, 1 MiB to 1 GiB; half of it above 4 GiB */
 	uint32_t vp_count; /* 1 to 8 */
-	uint32_t threads;  /* that serve channels */
+	uint32_t threads;  /* that serve channels, 1 to 8 */
 	uint32_t flags;    /* VMBUS_INPROC_* */
 
 	/* Faults to inject. */
-	uint32_t push_back; /* of 256 posts so many are pushed back (0x13) */
+	uint32_t push_back; /* of 256 posts so many are pushed back (0x13); < 256 */
 	uint32_t slot_busy; /* the guest leaves a message in its slot for up to so many steps */
 	uint32_t spurious;  /* of 256 steps so many ring a doorbell or interrupt for nothing */
 
 	struct vmbus_server_config server; /* ops, opaque, mem, vp_count are filled in */
 
 	/* ops may be NULL; post, signal and opaque are filled in: its callbacks get the
-	 * struct vmbus_inproc as opaque. channels NULL: 64 of the fixture's.
+	 * struct vmbus_inproc as opaque. channels NULL: 64 of the fixture's; 200 at most.
 	 * interrupt_page, interrupt_memory are filled in. */
 	struct vmbus_guest_config guest;
 
@@ -81,7 +81,8 @@ struct vmbus_inproc_config {
 	{ .size = sizeof(struct vmbus_inproc_config), .memory = 16u << 20, .vp_count = 1, \
 	  .threads = 1, .server = VMBUS_SERVER_CONFIG_INIT, .guest = VMBUS_GUEST_CONFIG_INIT }
 
-/* Returns 0; -EINVAL; -ENOMEM; or the errno of memfd_create() and mmap(). */
+/* Returns 0; -EINVAL (a limit above, or what the server or the guest role says of its part);
+ * -ENOMEM; or the errno of memfd_create() and mmap(). */
 VMBUS_API int vmbus_inproc_new(const struct vmbus_inproc_config *config, struct vmbus_inproc **bus)
 	VMBUS_MUST_CHECK;
 
@@ -100,7 +101,7 @@ VMBUS_API void *vmbus_inproc_user(struct vmbus_inproc *bus);
 /* -- Stepping ------------------------------------------------------------- */
 
 /* One step of the host's, of the guest's, or of either. Return false if there is nothing
- * to do. */
+ * to do, or something was violated. */
 VMBUS_API bool vmbus_inproc_step_host(struct vmbus_inproc *bus);
 VMBUS_API bool vmbus_inproc_step_guest(struct vmbus_inproc *bus);
 VMBUS_API bool vmbus_inproc_step(struct vmbus_inproc *bus);
@@ -129,7 +130,7 @@ VMBUS_API void vmbus_inproc_fail(struct vmbus_inproc *bus, const char *format, .
 
 /* Takes @pages pages from anywhere in guest RAM, zeroed. Returns 0 or -ENOMEM. */
 VMBUS_API int vmbus_inproc_alloc(struct vmbus_inproc *bus, uint32_t pages, uint64_t *pfns) VMBUS_MUST_CHECK;
-/* Gives them back; whoever writes there now violates. */
+/* Gives them back; whoever writes there now violates. What was not taken is left alone. */
 VMBUS_API void vmbus_inproc_release(struct vmbus_inproc *bus, uint32_t pages, const uint64_t *pfns);
 /* The page as the guest sees it, NULL if it is not RAM. */
 VMBUS_API void *vmbus_inproc_page(struct vmbus_inproc *bus, uint64_t pfn);

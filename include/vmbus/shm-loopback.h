@@ -35,7 +35,9 @@ struct vmbus_shm_host_ops {
 	 * the server is freed next. @reason is for the log. Loop's thread. */
 	void (*disconnected)(void *opaque, struct vmbus_shm_peer *peer, void *user, const char *reason);
 
-	/* May be NULL: one line for the log. */
+	/* May be NULL: one line for the log. However many peers come and go, it is called for
+	 * 200 lines at a time at most and one a second in the long run; a line says how many
+	 * were left out. */
 	void (*log)(void *opaque, const char *line);
 };
 
@@ -45,7 +47,7 @@ struct vmbus_shm_host_config {
 	struct vmbus_loop *loop; /* serves sockets, servers and channels */
 	const struct vmbus_shm_host_ops *ops;
 	void *opaque;
-	uint32_t max_guests;
+	uint32_t max_guests; /* at a time; if they are there, who has not said hello gives way */
 	uint64_t max_memory; /* of one guest, bytes */
 	struct vmbus_server_config server; /* ops, opaque, mem, vp_count are filled in by us */
 };
@@ -59,11 +61,16 @@ VMBUS_API int vmbus_shm_host_new(const struct vmbus_shm_host_config *config, str
 				 struct vmbus_error *err) VMBUS_MUST_CHECK;
 
 /* Takes no more guests and asks those there to leave; @done in the loop's thread when
- * the last one's channels are closed; then free. */
-VMBUS_API void vmbus_shm_host_stop(struct vmbus_shm_host *host, void (*done)(void *opaque), void *opaque);
+ * the last one's channels are closed; then free. Once; in the loop's thread, and not from
+ * inside the host's ops. */
+VMBUS_API void vmbus_shm_host_stop(struct vmbus_shm_host *host, void (*done)(void *opaque),
+				   void *opaque);
+/* After vmbus_shm_host_stop() is done. NULL is fine. */
 VMBUS_API void vmbus_shm_host_free(struct vmbus_shm_host *host);
 
+/* The guest's server, from ops->connected() to ops->disconnected(). Loop's thread. */
 VMBUS_API struct vmbus_server *vmbus_shm_peer_server(struct vmbus_shm_peer *peer);
+/* Who connected, as the kernel says. */
 VMBUS_API uint32_t vmbus_shm_peer_pid(const struct vmbus_shm_peer *peer);
 
 /* -- Guest: one thread at a time ------------------------------------------ */
@@ -81,14 +88,18 @@ struct vmbus_shm_guest_config {
 	{ .size = sizeof(struct vmbus_shm_guest_config), .memory = 64ull << 20,          \
 	  .vp_count = 1, .spin_us = 50 }
 
-/* Connects. Returns 0; -ECONNREFUSED, -ENOENT (nobody listens); -EPROTO (the host
- * speaks otherwise, or turned us away); -ENOMEM; @err says what to do. */
+/* Makes memory and processors, and connects. Returns 0; -EINVAL (no path, 1 to 64 processors,
+ * whole pages of memory); -ECONNREFUSED, -ENOENT (nobody listens); -EPROTO (the host speaks
+ * otherwise, turned us away, or does not answer for 30 s); -ENOMEM; or the errno of a system
+ * call; @err says what to do. */
 VMBUS_API int vmbus_shm_guest_new(const struct vmbus_shm_guest_config *config, struct vmbus_shm_guest **guest,
 				  struct vmbus_error *err) VMBUS_MUST_CHECK;
+/* Leaves; the rings it mapped are gone. NULL is fine. */
 VMBUS_API void vmbus_shm_guest_free(struct vmbus_shm_guest *guest);
 
-/* The hypercalls: for struct vmbus_guest_ops, with the shm guest as opaque. post returns
- * HV_STATUS_*; once the host is gone HV_STATUS_INVALID_CONNECTION_ID. */
+/* The hypercalls: for struct vmbus_guest_ops, with the shm guest as opaque. post waits for the
+ * host's reply and returns HV_STATUS_*; once the host is gone
+ * HV_STATUS_INVALID_CONNECTION_ID. A signal nobody listens to is dropped. */
 VMBUS_API uint32_t vmbus_shm_guest_post(struct vmbus_shm_guest *guest, uint32_t connection_id,
 					const void *message, size_t len);
 VMBUS_API void vmbus_shm_guest_signal(struct vmbus_shm_guest *guest, uint32_t connection_id);

@@ -51,7 +51,7 @@ struct vsp_storvsc {
 	uint32_t status;        /* NTSTATUS of the last initialisation message's answer */
 	bool waiting;           /* for the answer to an initialisation message */
 	uint32_t in_flight;
-	uint64_t rescans;       /* ENUMERATE_BUS seen */
+	uint64_t rescans;       /* ENUMERATE_BUS and REMOVE_DEVICE seen */
 	uint64_t bad_packets;   /* that no host should send */
 	/* Called by vsp_storvsc_poll() when the initialisation ended; state tells how. Set it
 	 * after vsp_storvsc_init(). May be NULL. */
@@ -62,10 +62,11 @@ struct vsp_storvsc {
 	uint64_t ranges[2 + VSP_STORVSC_PAGES]; /* of the packet being put */
 };
 
-/* Takes an open primary channel and starts the initialisation -> ready(). It begins with
- * protocol 6.2 and goes down to 2.0; an older one may be stored in storvsc->version before
- * the first poll. For a sub-channel pass the initialised primary: it is ready at once and
- * ready() is not called. Returns 0 or the error of the ring. */
+/* Takes an open channel (VMBUS_GUEST_CHANNEL_OPEN; the caller keeps it open) into the
+ * caller's storage, and starts the initialisation -> ready(). It begins with protocol 6.2 and
+ * goes down to 2.0; an older one may be stored in storvsc->version before the first poll. For
+ * a sub-channel pass the initialised primary: it is ready at once and ready() is not called.
+ * Returns 0 or the error of the ring (vmbus_tx_put()). */
 VSP_API int vsp_storvsc_init(struct vsp_storvsc *storvsc, struct vmbus_guest_channel *channel,
 			     const struct vsp_storvsc *primary) VMBUS_MUST_CHECK;
 
@@ -75,11 +76,14 @@ VSP_API int vsp_storvsc_init(struct vsp_storvsc *storvsc, struct vmbus_guest_cha
 VSP_API int vsp_storvsc_create_sub_channels(struct vsp_storvsc *storvsc, uint16_t count)
 	VMBUS_MUST_CHECK;
 
-/* Puts a request into the ring; the host sees it with the next vsp_storvsc_kick().
- * Returns 0; -EAGAIN (ring full, or 512 in flight); -EINVAL (not ready, or the data is
- * longer than the ring's packets can describe). */
+/* Puts a request into the ring; the host sees it with the next vsp_storvsc_kick() at the
+ * latest. Returns 0; -EAGAIN (ring full, or 512 in flight); -EINVAL (not ready, no such
+ * direction, an offset past the page, or more pages than a request or the ring's packets
+ * have room for); or a fault of the host's ring, which must not be used further. How much
+ * the host takes (max_transfer) is the caller's to keep to. */
 VSP_API int vsp_storvsc_submit(struct vsp_storvsc *storvsc, struct vsp_storvsc_request *request)
 	VMBUS_MUST_CHECK;
+/* Shows the host what was submitted, and signals it if that is due. */
 VSP_API void vsp_storvsc_kick(struct vsp_storvsc *storvsc);
 
 /* Handles what the host has sent: calls done(), which may submit, and ready(). Returns 0, or
