@@ -35,7 +35,8 @@ static void adapter_granted(struct vsp_netvsc *netvsc, uint32_t granted)
 	((struct bridge *)s->user)->granted = granted;
 }
 
-static void adapter_answered(struct vsp_netvsc *netvsc, uint32_t status, const void *info, uint32_t len)
+static void adapter_answered(struct vsp_netvsc *netvsc, uint32_t status, const void *info,
+			     uint32_t len)
 {
 	struct lane *l = netvsc->user;
 	struct session *s = l->port.user;
@@ -169,7 +170,8 @@ static int filter_set(struct bridge *b, uint32_t filter)
 	struct vsp_netvsc *n = &b->lanes[0]->netvsc;
 	int ret;
 
-	while ((ret = vsp_netvsc_request(n, VSP_RNDIS_SET, OID_FILTER, &filter, sizeof(filter))) == -EAGAIN &&
+	while ((ret = vsp_netvsc_request(n, VSP_RNDIS_SET, OID_FILTER, &filter,
+					 sizeof(filter))) == -EAGAIN &&
 	       session_step(b->s))
 		; /* the ring is full of frames */
 	vmbus_guest_signal(b->primary);
@@ -201,7 +203,8 @@ int bridge_up(struct bridge *b)
 	if (ret)
 		return ret;
 	b->lane_count = 1;
-	ret = session_gpadl(s, b->primary, b->receive_pfns, BRIDGE_RECEIVE_PAGES, &b->receive_gpadl);
+	ret = session_gpadl(s, b->primary, b->receive_pfns, BRIDGE_RECEIVE_PAGES,
+			    &b->receive_gpadl);
 	if (!ret)
 		ret = session_gpadl(s, b->primary, b->send_pfns, BRIDGE_SEND_PAGES, &b->send_gpadl);
 	if (!ret)

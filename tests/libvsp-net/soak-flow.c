@@ -67,14 +67,15 @@ void soak_change_end(struct soak_flows *s)
 
 /* -- What has arrived ------------------------------------------------------ */
 
-static void order_check(struct soak_flows *s, const struct soak_arrival *a, uint32_t flow, uint64_t number)
+static void order_check(struct soak_flows *s, const struct soak_arrival *a, uint32_t flow,
+			uint64_t number)
 {
 	struct soak_flow *f = &s->flows[flow];
 	bool stable = !s->changing && number >= f->stable;
 	uint64_t *last = &f->last[a->channel];
 
-	SOAK_CHECK(number >= *last, "flow %u: %lu came behind %lu on channel %u", flow, number, *last - 1,
-		   a->channel);
+	SOAK_CHECK(number >= *last, "flow %u: %lu came behind %lu on channel %u", flow, number,
+		   *last - 1, a->channel);
 	*last = number + 1;
 	if (number < f->highest) {
 		SOAK_CHECK(!stable, "flow %u: %lu came behind %lu", flow, number, f->highest - 1);
@@ -87,8 +88,8 @@ static void order_check(struct soak_flows *s, const struct soak_arrival *a, uint
 		f->hashed = true;
 		f->hash = a->hash;
 	}
-	SOAK_CHECK(!stable || (int)a->channel == channel_of(s, flow), "flow %u came on channel %u", flow,
-		   a->channel);
+	SOAK_CHECK(!stable || (int)a->channel == channel_of(s, flow), "flow %u came on channel %u",
+		   flow, a->channel);
 }
 
 void soak_arrived(struct soak_flows *s, const struct soak_arrival *a)
@@ -106,7 +107,8 @@ void soak_arrived(struct soak_flows *s, const struct soak_arrival *a)
 		   "flow %u: frame %lu was not sent, or came before", flow, number);
 	SOAK_CHECK(a->len == e->len && a->sum == (a->coalesced ? e->seed : e->sum),
 		   "flow %u: frame %lu changed", flow, number);
-	SOAK_CHECK(a->has_vlan == e->tagged && (!a->has_vlan || a->vlan == SOAK_VLAN), "flow %u: its tag", flow);
+	SOAK_CHECK(a->has_vlan == e->tagged && (!a->has_vlan || a->vlan == SOAK_VLAN),
+		   "flow %u: its tag", flow);
 	order_check(s, a, flow, number);
 	e->seen = true;
 	while (f->first < f->put && f->frames[f->first % SOAK_UNDER_WAY].seen)
@@ -154,7 +156,8 @@ struct soak_expected *soak_out_put(struct soak_out *o)
 	return &o->frames[o->put++ % SOAK_UNTAKEN];
 }
 
-void soak_taken(struct soak_out *o, const uint8_t *bytes, uint32_t len, const struct vsp_vnet_header *h)
+void soak_taken(struct soak_out *o, const uint8_t *bytes, uint32_t len,
+		const struct vsp_vnet_header *h)
 {
 	const struct soak_expected *e = &o->frames[o->seen++ % SOAK_UNTAKEN];
 

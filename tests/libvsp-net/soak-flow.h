@@ -77,6 +77,7 @@ struct soak_out { /* a channel and queue to the nic */
 };
 bool soak_out_room(const struct soak_out *o, uint32_t count);
 struct soak_expected *soak_out_put(struct soak_out *o);
-void soak_taken(struct soak_out *o, const uint8_t *bytes, uint32_t len, const struct vsp_vnet_header *h);
+void soak_taken(struct soak_out *o, const uint8_t *bytes, uint32_t len,
+		const struct vsp_vnet_header *h);
 
 #endif

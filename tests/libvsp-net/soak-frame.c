@@ -88,8 +88,11 @@ static void content_make(struct soak_frame *f, uint64_t *random)
 
 	for (uint32_t i = k->at; i < f->len; i += 4)
 		memset(f->bytes + i, (int)(f->number + i), 4);
-	for (uint32_t i = soak_random(random, 8); i; i--)
-		f->bytes[header + soak_random(random, f->len - header)] ^= (uint8_t)soak_random(random, 256);
+	for (uint32_t i = soak_random(random, 8); i; i--) {
+		uint8_t *byte = &f->bytes[header + soak_random(random, f->len - header)];
+
+		*byte ^= (uint8_t)soak_random(random, 256);
+	}
 	memcpy(f->bytes + header, &f->flow, sizeof(f->flow));
 	memcpy(f->bytes + header + sizeof(f->flow), &f->number, sizeof(f->number));
 	ip_make(f);
@@ -150,7 +153,10 @@ bool soak_frame_read(const uint8_t *bytes, uint32_t len, uint32_t *flow, uint64_
 		return false;
 	if (bytes[12] == 0x81)
 		at += 4;
-	at += bytes[at - 2] == 0x86 ? (bytes[at + 6] == 6 ? 60 : 48) : (bytes[at + 9] == 6 ? 40 : 28);
+	if (bytes[at - 2] == 0x86)
+		at += bytes[at + 6] == 6 ? 60 : 48;
+	else
+		at += bytes[at + 9] == 6 ? 40 : 28;
 	memcpy(flow, bytes + at, sizeof(*flow));
 	memcpy(number, bytes + at + sizeof(*flow), sizeof(*number));
 	return true;
@@ -167,12 +173,13 @@ static uint32_t tag_cut(struct soak_frame *f)
 struct soak_expected soak_to_guest(struct soak_frame *f)
 {
 	uint32_t cut = tag_cut(f);
-	struct soak_expected e = {.len = f->len - cut, .header = f->header, .tagged = f->kind.tagged};
+	struct soak_expected e = {.len = f->len - cut, .header = f->header,
+				  .tagged = f->kind.tagged};
 
 	e.seed = f->kind.tso ? world_sum(0, f->bytes + cut, e.len) : 0;
 	if (f->header.flags)
-		put16(csum_of(f), sum16(0, f->bytes + f->kind.transport, f->len - f->kind.transport) ^
-					  0xffff);
+		put16(csum_of(f), 0xffff ^ sum16(0, f->bytes + f->kind.transport,
+						 f->len - f->kind.transport));
 	if (f->header.flags && !f->kind.tcp && !memcmp(csum_of(f), "\0", 2))
 		put16(csum_of(f), 0xffff); /* UDP: 0 would be "none" */
 	e.sum = world_sum(0, f->bytes + cut, e.len);
@@ -185,7 +192,8 @@ uint32_t soak_from_guest(struct soak_frame *f, struct soak_expected *e,
 	struct vsp_vnet_header h = f->header;
 	uint32_t cut;
 
-	*e = (struct soak_expected){.sum = world_sum(0, f->bytes, f->len), .len = f->len, .header = h};
+	*e = (struct soak_expected){.sum = world_sum(0, f->bytes, f->len), .len = f->len,
+				    .header = h};
 	cut = tag_cut(f);
 	*bytes = f->bytes + cut;
 	*len = f->len - cut;

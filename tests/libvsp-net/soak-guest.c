@@ -40,14 +40,16 @@ static uint32_t frame_make(struct soak_guest *g, uint32_t c, bool tso, uint32_t 
 {
 	uint32_t flow = c * SOAK_FLOWS + soak_below(g, SOAK_FLOWS), n;
 
-	soak_frame_make(&g->frame, &g->random, flow, g->out[c].put, tso, g->vsc[0]->config.mtu, most);
+	soak_frame_make(&g->frame, &g->random, flow, g->out[c].put, tso, g->vsc[0]->config.mtu,
+			most);
 	n = soak_from_guest(&g->frame, soak_out_put(&g->out[c]), head, bytes, len);
 	SOAK_CHECK(n > 0, "a frame that cannot be said");
 	g->sent++;
 	return n;
 }
 
-static void packet_send(struct soak_guest *g, uint32_t c, uint32_t place, uint32_t frames, uint32_t section,
+static void packet_send(struct soak_guest *g, uint32_t c, uint32_t place, uint32_t frames,
+			uint32_t section,
 			uint32_t len, const struct vsp_netvsc_range *ranges, uint32_t count)
 {
 	int ret = vsp_netvsc_send(g->vsc[c], section, len, ranges, count, (void *)(uintptr_t)place);
@@ -103,7 +105,8 @@ static void pages_send(struct soak_guest *g, uint32_t c, uint32_t place)
 	for (total = n + len; total; count++) {
 		uint32_t part = count == 3 ? total : 1 + soak_below(g, total);
 
-		ranges[count] = (struct vsp_netvsc_range){g->pfns + first + at / 4096, at % 4096, part};
+		ranges[count] = (struct vsp_netvsc_range){g->pfns + first + at / 4096, at % 4096,
+							  part};
 		at += part;
 		total -= part;
 	}
@@ -138,8 +141,10 @@ static int offloads_ask(struct soak_guest *g)
 	const uint8_t rsc = (uint8_t)(1 + soak_below(g, 2));
 	const struct vsp_ndis_offload_parameters p = {
 		.header = {VSP_NDIS_DEFAULT, 3, sizeof(p)},
-		.tcp_ipv4_checksum = (uint8_t)soak_below(g, 5), .udp_ipv4_checksum = (uint8_t)soak_below(g, 5),
-		.tcp_ipv6_checksum = (uint8_t)soak_below(g, 5), .udp_ipv6_checksum = (uint8_t)soak_below(g, 5),
+		.tcp_ipv4_checksum = (uint8_t)soak_below(g, 5),
+		.udp_ipv4_checksum = (uint8_t)soak_below(g, 5),
+		.tcp_ipv6_checksum = (uint8_t)soak_below(g, 5),
+		.udp_ipv6_checksum = (uint8_t)soak_below(g, 5),
 		.lso_v2_ipv4 = (uint8_t)soak_below(g, 3), .lso_v2_ipv6 = (uint8_t)soak_below(g, 3),
 		.rsc_ipv4 = rsc, .rsc_ipv6 = rsc};
 
@@ -215,7 +220,8 @@ void soak_losses(struct soak_guest *g, uint32_t closed)
 
 		if (!(closed & 1u << c))
 			continue;
-		SOAK_CHECK(o->put - o->seen <= in_flight[c], "channel %u: %lu missing, %lu were in flight", c,
+		SOAK_CHECK(o->put - o->seen <= in_flight[c],
+			   "channel %u: %lu missing, %lu were in flight", c,
 			   o->put - o->seen, in_flight[c]);
 		g->lost += o->put - o->seen;
 		o->seen = o->put;

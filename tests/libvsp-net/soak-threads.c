@@ -4,7 +4,6 @@
  *
  *   soak-threads [FRAMES]   each way; or VSP_NET_SOAK */
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -119,7 +118,9 @@ static void *server_run(void *arg)
 
 static void server_end(struct vmbus_task *task)
 {
-	vmbus_loop_stop(((struct server_thread *)((char *)task - offsetof(struct server_thread, end)))->loop);
+	struct server_thread *t = (struct server_thread *)((char *)task - offsetof(struct server_thread, end));
+
+	vmbus_loop_stop(t->loop);
 }
 
 static void servers_start(void)
@@ -277,7 +278,8 @@ static void messages_take(void)
 			for (uint32_t i = 0; i < CHANNELS; i++)
 				if (lines[i].id == in->u.channel.channel_id)
 					lines[i].id = 0;
-			MOCK_CHECK(mock_channel(&m, VMBUS_MSG_RELID_RELEASED, in->u.channel.channel_id) == 0);
+			MOCK_CHECK(mock_channel(&m, VMBUS_MSG_RELID_RELEASED,
+						in->u.channel.channel_id) == 0);
 			break;
 		default:
 			MOCK_CHECK(in->u.header.type == VMBUS_MSG_ALLOFFERS_DELIVERED);
@@ -371,7 +373,8 @@ static void rest(bool rude)
 		   now.lost);
 	now.lost = stats.rx_frames - now.received;
 	soak_flows_settle(&g.in, stats.rx_filtered + stats.rx_dropped);
-	SOAK_CHECK(stats.tx_frames == now.taken && g.refused == 0, "%lu sent, %lu taken, %lu refused",
+	SOAK_CHECK(stats.tx_frames == now.taken && g.refused == 0,
+		   "%lu sent, %lu taken, %lu refused",
 		   stats.tx_frames, now.taken, g.refused);
 }
 
@@ -409,7 +412,8 @@ static void rings_make(struct line *l)
 						    .pages = l->pages[i],
 						    .size = (HALF - 1) * VMBUS_PAGE_SIZE};
 	}
-	MOCK_CHECK(vmbus_tx_init(&l->guest.tx, &mem[0]) == 0 && vmbus_rx_init(&l->guest.rx, &mem[1]) == 0);
+	MOCK_CHECK(vmbus_tx_init(&l->guest.tx, &mem[0]) == 0);
+	MOCK_CHECK(vmbus_rx_init(&l->guest.rx, &mem[1]) == 0);
 	l->gpadl = now.next_gpadl++;
 	MOCK_CHECK(mock_gpadl(&m, l->id, l->gpadl, pfn, MOCK_RING_PAGES) == 0);
 }
@@ -654,7 +658,8 @@ static void nics_make(void)
 	far = ends[1];
 	MOCK_CHECK(far->ops->set_offloads(far, VSP_NIC_CSUM | VSP_NIC_TSO4 | VSP_NIC_TSO6) == 0);
 	for (uint32_t i = 0; i < CHANNELS; i++)
-		MOCK_CHECK(far->ops->queue_new(far, i, NULL, &far_events, NULL, &lines[i].far) == 0);
+		MOCK_CHECK(far->ops->queue_new(far, i, NULL, &far_events, NULL,
+					       &lines[i].far) == 0);
 	config.server = m.server;
 	config.nic = ends[0];
 	memcpy(config.mac, "\x00\x15\x5d\x01\x02\x03", 6);
@@ -685,8 +690,10 @@ static void totals_tell(time_t began)
 	struct vsp_net_stats stats;
 
 	vsp_net_get_stats(net, &stats);
-	SOAK_CHECK(g.in.put == now.received + now.lost + stats.rx_filtered + stats.rx_dropped, "%lu put", g.in.put);
-	SOAK_CHECK(g.sent == now.taken + g.lost, "%lu sent, %lu taken, %lu lost", g.sent, now.taken, g.lost);
+	SOAK_CHECK(g.in.put == now.received + now.lost + stats.rx_filtered + stats.rx_dropped,
+		   "%lu put", g.in.put);
+	SOAK_CHECK(g.sent == now.taken + g.lost, "%lu sent, %lu taken, %lu lost", g.sent,
+		   now.taken, g.lost);
 	for (uint32_t i = 0; i < CHANNELS; i++)
 		MOCK_CHECK(lines[i].vsc.bad_packets == 0);
 	printf("%lu s: %lu out, %lu in; lost out %lu, in %lu, dropped %lu, filtered %lu; %lu overtook in %u "

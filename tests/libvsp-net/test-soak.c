@@ -85,7 +85,8 @@ static void frame_put(struct soak *s)
 	struct soak_frame *f = &s->g.frame;
 	struct soak_expected e;
 
-	if (!soak_flow_room(&s->g.in, flow) || s->w->received - (uint32_t)s->received > WORLD_LOG / 2)
+	if (!soak_flow_room(&s->g.in, flow) ||
+	    s->w->received - (uint32_t)s->received > WORLD_LOG / 2)
 		return;
 	soak_frame_make(f, &s->g.random, flow, s->g.in.flows[flow].put, below(s, 16) == 0,
 			s->w->vsc[0].config.mtu, UINT32_MAX);
@@ -126,7 +127,8 @@ static void slots_check(struct soak *s)
 	for (uint32_t c = 0; c < s->g.in.channels; c++)
 		if (net->channels[c])
 			free_slots += net->channels[c]->rx.cache_count + net->channels[c]->rx.window_count;
-	cr_assert_eq(free_slots, net->slots.count - net->slots.control, "slots are stuck: %u of %u free",
+	cr_assert_eq(free_slots, net->slots.count - net->slots.control,
+		     "slots are stuck: %u of %u free",
 		     free_slots, net->slots.count - net->slots.control);
 	cr_assert_eq(net->control_slots, (1u << net->slots.control) - 1, "a control slot is stuck");
 }
@@ -142,7 +144,8 @@ static void rest(struct soak *s)
 	cr_assert(soak_all_answered(&s->g), "a send was never answered");
 	cr_assert_eq(s->g.refused, 0, "a send was refused");
 	for (uint32_t c = 0; c < s->g.in.channels; c++)
-		cr_assert_eq(s->g.out[c].put, s->g.out[c].seen, "channel %u: the last of %lu never came", c,
+		cr_assert_eq(s->g.out[c].put, s->g.out[c].seen,
+			     "channel %u: the last of %lu never came", c,
 			     s->g.out[c].put);
 	vsp_net_get_stats(s->w->net, &stats);
 	soak_flows_settle(&s->g.in, stats.rx_filtered + stats.rx_dropped);
