@@ -6,8 +6,6 @@
 
 #include "inproc-private.h"
 
-#define RING_GAP 8u
-
 struct inproc_served *vmbus_inproc_served_find(struct vmbus_inproc *bus, uint32_t id)
 {
 	for (uint32_t i = 0; i < bus->served_count; i++)

@@ -10,6 +10,7 @@
 #define INPROC_THREADS 8u
 #define INPROC_CHANNELS 64u       /* where the caller has none of its own */
 #define INPROC_STEPS_MAX 1000000u /* of one run */
+#define RING_GAP 8u               /* a ring with no byte left would look empty */
 
 /* A virtual processor of the guest's. */
 struct inproc_vp {

@@ -8,7 +8,6 @@
 
 #include "inproc-private.h"
 
-#define RING_GAP 8u
 #define SMALLEST_PACKET (sizeof(struct vmbus_packet_descriptor) + VMBUS_PACKET_TRAILER)
 
 static int watch_init(struct inproc_watch *watch, const struct vmbus_ring_memory *mem)
