@@ -11,7 +11,6 @@ static void fetch_seen(const void *src, size_t len);
 #include "memory-copy.c"
 #include "ring-rx.c"
 
-#include "netvsc-script.h"
 #include "netvsc-world.h"
 #include "rndis.h"
 

@@ -2,7 +2,6 @@
 /* Packets of the guest, with RNDIS messages in every form (netvsc-script.h). */
 #include <string.h>
 
-#include "netvsc-script.h"
 #include "netvsc-world.h"
 
 #define SECTIONS (SEND_PAGES * VMBUS_PAGE_SIZE / VSP_NVSP_SECTION_SIZE)

@@ -7,9 +7,40 @@
 
 #define STEP_WAIT 0x80u /* the host does not look before the next step */
 
-#define WORLD_RESET 16u /* config flag: at the end the VM is reset, and not each channel closed */
+/* Flags of the first bytes. */
+#define WORLD_FLIP 1u     /* what the host has fetched from guest memory is other bytes at once */
+#define WORLD_PCAP 2u     /* the nic's frames are written down, too */
+#define WORLD_NO_TSO 4u   /* the nic cannot segment */
+#define WORLD_KEEP_MAC 8u /* the guest may not change it */
+#define WORLD_RESET 16u /* at the end the VM is reset, and not each channel closed */
 #define WORLD_READY 32u /* the script begins behind a whole SETUP */
 #define WORLD_SUBS 64u  /* and with all sub-channels open */
+
+enum memory { /* what a GPADL names */
+	MEMORY_RECEIVE, /* all of it */
+	MEMORY_ONE_CHANNEL, /* as much as coalesced frames on one channel need */
+	MEMORY_SMALL, /* a handful of slots */
+	MEMORY_ALIASED, /* more than there is: each page several times */
+	MEMORY_SEND,
+	MEMORY_ODD, /* neither begins nor ends with a page */
+	MEMORY_TWO_RANGES,
+	MEMORY_HOT,
+	MEMORY_READONLY,
+	MEMORY_RINGS, /* of the primary */
+	MEMORY_MIXED, /* the head of slot 26 lies where the host may not write */
+	MEMORY_KINDS
+};
+
+enum frame_kind {
+	FRAME_OTHER, FRAME_UDP4, FRAME_TCP4, FRAME_UDP6, FRAME_TCP6, FRAME_EXTENSIONS, FRAME_FRAGMENT,
+	FRAME_OPTIONS, FRAME_KINDS
+};
+#define FRAME_TAGGED 0x08u /* with a VLAN tag in it */
+#define FRAME_TO_ALL 0x10u
+#define FRAME_TO_MANY 0x20u
+#define FRAME_LONGER 0x80u /* by FRAME_MORE than its number of 16 bits says */
+#define FRAME_ASKS 0x40u /* header_for(): checksum, and segmentation if it is long */
+#define FRAME_MORE 40u /* bytes that FRAME_LONGER adds */
 
 enum step {
 	/* u8 line, u8 pages of each ring */
@@ -35,14 +66,16 @@ enum step {
 	STEP_DATA,
 	/* u8 flags, u32 hash types, u8 entries, u8 first, u8 step between them, u8 odd */
 	STEP_RSS,
-	/* u8 line, u8 packet type, u8 flags (1: answer wanted), u8 id, u8 header words, header, payload */
+	/* u8 line, u8 packet type, u8 flags (1: answer wanted), u8 id, u8 header words, header,
+	 * payload */
 	STEP_PACKET,
 	/* u8 line, u8 how (0: the id that follows, 1: the last one again, 2: the oldest held, 3: the
 	 * newest; 128 more: longer than packets may be), u32 id, u8 type */
 	STEP_COMPLETE,
 	/* u8 line, u8 flags: 1 deaf, 2 keeps what it receives */
 	STEP_GUEST,
-	/* u8 line, u8 word (5 * line's two control pages; from 128 on data), u32 value */
+	/* u8 line, u8 word: bit 0 which ring, the rest of the control page, or from 128 on of the
+	 * data; u32 value */
 	STEP_POKE,
 	/* u8: 0 takes memory out, 1 puts it back */
 	STEP_MEMORY,

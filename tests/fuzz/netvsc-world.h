@@ -15,6 +15,7 @@
 #include <vsp/netvsc.h>
 
 #include "net-priv.h"
+#include "netvsc-script.h"
 
 #define LINES 4u      /* the primary and its sub-channels */
 #define RING_PAGES 5u /* of one ring at most, control page included */
@@ -23,7 +24,6 @@
 #define GPADL_FIRST 0x100u /* their handles */
 #define RECEIVE_ID 0xcafeu
 #define SLOTS 8192u /* more than there can be */
-#define FRAME_MORE 40u /* bytes that FRAME_LONGER adds */
 
 /* Guest memory by page. HOT comes and goes; the host may not write READONLY. */
 #define RING_PFN 16u
@@ -39,32 +39,12 @@
 #define READONLY_PFN 2048u
 #define READONLY_PAGES 2u
 
-enum memory { /* what a GPADL names */
-	MEMORY_RECEIVE, /* all of it */
-	MEMORY_ONE_CHANNEL, /* as much as coalesced frames on one channel need */
-	MEMORY_SMALL, /* a handful of slots */
-	MEMORY_ALIASED, /* more than there is: each page several times */
-	MEMORY_SEND,
-	MEMORY_ODD, /* neither begins nor ends with a page */
-	MEMORY_TWO_RANGES,
-	MEMORY_HOT,
-	MEMORY_READONLY,
-	MEMORY_RINGS, /* of the primary */
-	MEMORY_MIXED, /* the head of slot 26 lies where the host may not write */
-	MEMORY_KINDS
-};
-
 struct world_config {
 	uint8_t version;  /* newest the host offers, counted from the newest there is */
 	uint8_t channels; /* 1 to LINES */
 	uint8_t depth;    /* of the wire */
 	uint8_t flags;    /* WORLD_* */
 };
-#define WORLD_FLIP 1u     /* what the host has fetched from guest memory is other bytes at once */
-#define WORLD_PCAP 2u     /* the nic's frames are written down, too */
-#define WORLD_NO_TSO 4u   /* the nic cannot segment */
-#define WORLD_KEEP_MAC 8u /* the guest may not change it */
-
 struct line { /* a channel, the guest's end */
 	struct vmbus_guest_channel *channel; /* NULL: not offered */
 	struct vmbus_ring_memory rings[2];
@@ -195,16 +175,6 @@ extern uint8_t far_frame[VSP_NIC_FRAME_MAX + FRAME_MORE];
 extern uint32_t far_len;
 
 /* -- netvsc-frame.c -------------------------------------------------------- */
-
-enum frame_kind {
-	FRAME_OTHER, FRAME_UDP4, FRAME_TCP4, FRAME_UDP6, FRAME_TCP6, FRAME_EXTENSIONS, FRAME_FRAGMENT,
-	FRAME_OPTIONS, FRAME_KINDS
-};
-#define FRAME_TAGGED 0x08u /* with a VLAN tag in it */
-#define FRAME_TO_ALL 0x10u
-#define FRAME_TO_MANY 0x20u
-#define FRAME_LONGER 0x80u /* by FRAME_MORE than its number of 16 bits says */
-#define FRAME_ASKS 0x40u /* header_for(): checksum, and segmentation if it is long */
 
 /* A frame of @len bytes. Returns where its transport header is, 0: nowhere. */
 uint32_t frame_build(uint8_t *frame, uint32_t len, uint8_t kind);
