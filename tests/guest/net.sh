@@ -45,6 +45,7 @@ net_prepare() {
 	blocks $content_mib >/tmp/content
 	md5sum </tmp/content >/tmp/content.sum
 	head -c 8388608 /tmp/content | md5sum >/tmp/part.sum
+	head -c 1048576 /tmp/content | md5sum >/tmp/bit.sum
 }
 
 tap_up() { # TAP ADDRESS
@@ -54,13 +55,14 @@ tap_up() { # TAP ADDRESS
 }
 
 # Port 5001 answers with the checksum of what it gets, port 5002 sends the content, 5004 the
-# first 8 MiB of it.
+# first 8 MiB of it, 5005 the first.
 net_serve() {
 	tap_up tap0 10.77.0.1/24 && tap_up tap1 10.78.0.1/24
 	ip addr add fd77::1/64 dev tap0 nodad
 	nc -ll -p 5001 -e md5sum &
 	nc -ll -p 5002 -e cat /tmp/content &
 	nc -ll -p 5004 -e head -c 8388608 /tmp/content &
+	nc -ll -p 5005 -e head -c 1048576 /tmp/content &
 	printf '%s\n' "start 10.78.0.50" "end 10.78.0.60" "interface tap1" "option subnet 255.255.255.0" \
 		"lease_file /tmp/leases" >/tmp/udhcpd.conf
 	touch /tmp/leases
@@ -149,15 +151,15 @@ under_load() { # COMMAND...
 	: >/tmp/sums
 	rm -f /tmp/enough
 	until [ -e /tmp/enough ]; do
-		part_pull >>/tmp/sums
+		nc 10.77.0.1 5005 </dev/null | md5sum >>/tmp/sums
 	done &
 	pulls=$!
 	trap 'touch /tmp/enough' EXIT # also if the command fails: others come after this
 	"$@"
 	touch /tmp/enough
 	wait $pulls
-	echo "$(wc -l </tmp/sums) times 8 MiB"
-	[ "$(sort -u /tmp/sums)" = "$(part_sum)" ] || fail "received something else"
+	echo "$(wc -l </tmp/sums) times 1 MiB"
+	[ "$(sort -u /tmp/sums)" = "$(outer "cat /tmp/bit.sum")" ] || fail "received something else"
 }
 
 queues() { # of eth0, now
