@@ -86,8 +86,8 @@ size_t vhd_locators_build(const struct create_parent *parent, struct vhd_header 
 	locator_add(&h->locators[0], VHD_LOCATOR_W2RU,
 		    relative_encode(parent->relative, bytes + used), place, bytes, &used);
 	locator_add(&h->locators[1], VHD_LOCATOR_W2KU,
-		    vhd_windows_encode("", parent->path, bytes + used, VHD_LOCATOR_MAX), place, bytes,
-		    &used);
+		    vhd_windows_encode("", parent->path, bytes + used, VHD_LOCATOR_MAX), place,
+		    bytes, &used);
 	locator_add(&h->locators[2], VHD_LOCATOR_MACX, url_encode(parent->path, bytes + used),
 		    place, bytes, &used);
 	return used;

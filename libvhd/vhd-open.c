@@ -81,7 +81,8 @@ static int footer_compare_copy(const struct open_context *ctx, const struct vhd_
 		return ret;
 	if (memcmp(bytes, found->bytes, sizeof(bytes)) == 0)
 		return 0;
-	vhd_warn_stale(ctx, "the footer's copy at 0 differs from the footer at the end, which is used");
+	vhd_warn_stale(ctx, "the footer's copy at 0 differs from the footer at the end, which is "
+			    "used");
 	found->copy_bad = true;
 	return 0;
 }

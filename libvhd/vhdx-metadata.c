@@ -26,7 +26,8 @@ static int regions_load(const struct open_context *ctx, struct vhd_layer *layer)
 		ret = vhdx_regions_parse(bytes, x->file_size, &x->regions, &valid, ctx->err);
 		x->regions.place = places[i];
 		if (ret && !valid && i == 0) {
-			vhd_warn_stale(ctx, "the first region table is damaged, the second one is used");
+			vhd_warn_stale(ctx, "the first region table is damaged, the second one is "
+					    "used");
 			ret = 0;
 		}
 	}

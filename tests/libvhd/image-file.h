@@ -14,7 +14,7 @@ extern const struct vhd_io_ops image_io_unsynced;
 /* The same, with a struct image_failing as its opaque, until one of the writes that count
  * fails. If all of them do, nothing works after that: as when the program ends there. */
 struct image_failing {
-	uint64_t from, to; /* the they are those that begin there in the file; 0 to UINT64_MAX: all */
+	uint64_t from, to; /* in the file, where those begin; 0 to UINT64_MAX: all */
 	int writes_left;   /* so many of them can be done; < 0: all */
 	int writes;	   /* were done */
 };

@@ -68,7 +68,8 @@ static struct bytes base[FILES], crashed[FILES];
 static void fail(const struct test *t, const char *what, int point)
 {
 	printf("seed %u (%s %s): %s at point %d of %d; images left in %s\n", t->seed,
-	       vhd_format_name(t->format), job_names[t->job], what, point, t->log_count, t->dir.dir);
+	       vhd_format_name(t->format), job_names[t->job], what, point, t->log_count,
+	       t->dir.dir);
 	exit(1);
 }
 

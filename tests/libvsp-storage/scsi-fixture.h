@@ -23,7 +23,8 @@ enum direction { NONE, IN, OUT };
 static uint8_t data[SCSI_DATA_MAX];
 
 /* As a request's that has been used before: what a command does not set itself is wrong. */
-static inline struct scsi_command command(const uint8_t *cdb, enum direction direction, uint32_t buffer)
+static inline struct scsi_command command(const uint8_t *cdb, enum direction direction,
+					  uint32_t buffer)
 {
 	struct scsi_command cmd;
 

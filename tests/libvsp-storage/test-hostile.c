@@ -123,7 +123,8 @@ static const struct row {
 	{"WRITE SAME(10)", VSP_SRB_WRITE, {0x41, [5] = 9, [8] = 70}, 512, {1, 2, 3}, 0},
 	{"WRITE SAME(16) of zeros", VSP_SRB_WRITE, {0x93, 8, [9] = 9, [13] = 70}, 512, {0}, 0},
 	{"VERIFY(10)", VSP_SRB_WRITE, {0x2f, 0x02, [5] = 5, [8] = 40}, 40 * 512, {0}, 5 * 512},
-	{"VERIFY(10) with one block", VSP_SRB_WRITE, {0x2f, 0x06, [5] = 16, [8] = 8}, 512, {0}, 8192},
+	{"VERIFY(10) with one block", VSP_SRB_WRITE, {0x2f, 0x06, [5] = 16, [8] = 8}, 512, {0},
+	 8192},
 	{"WRITE AND VERIFY(10)", VSP_SRB_WRITE, {0x2e, 0x02, [5] = 5, [8] = 40}, 40 * 512, {7}, 0},
 };
 

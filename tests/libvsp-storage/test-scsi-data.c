@@ -115,7 +115,8 @@ static const struct row rows[] = {
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
-static uint32_t run(const struct row *row, uint32_t allocation, enum direction direction, uint32_t buffer)
+static uint32_t run(const struct row *row, uint32_t allocation, enum direction direction,
+		    uint32_t buffer)
 {
 	struct scsi_command cmd;
 	uint8_t cdb[16];
@@ -251,7 +252,8 @@ Test(scsi_data, nothing_to_do_is_good)
 		{"MODE SELECT(6) of a header", {0x15, 0x10, [4] = 4}, {0}, 4},
 		{"MODE SELECT(6) of what is", {0x15, 0x10, [4] = 16}, {[4] = 0x1c, 10}, 16},
 		{"MODE SELECT(6) of a saveable page", {0x15, 0x10, [4] = 16}, {[4] = 0x9c, 10}, 16},
-		{"MODE SELECT(6) behind a descriptor", {0x15, 0x10, [4] = 24}, {[3] = 8, [12] = 0x1c, 10}, 24},
+		{"MODE SELECT(6) behind a descriptor", {0x15, 0x10, [4] = 24},
+		 {[3] = 8, [12] = 0x1c, 10}, 24},
 		{"MODE SELECT(10) of two pages", {0x55, 0x10, [8] = 32},
 		 {[8] = 0x0a, 10, 0x02, 0x10, [16] = 0xff, 0xff, [20] = 0x01, 10}, 32},
 		{"MODE SELECT(10) behind a descriptor", {0x55, 0x10, [8] = 16}, {[7] = 8}, 16},
@@ -277,11 +279,13 @@ Test(scsi_data, lists_are_fetched_as_long_as_the_cdb_says)
 		uint32_t wants;
 	} wanted[] = {
 		{{0x42, [7] = 1, 2}, 0x102}, {{0x55, [7] = 2, 1}, 0x201}, {{0x15, [4] = 9}, 9},
-		{{0x41}, SCSI_CHUNK}, {{0x93}, SCSI_CHUNK}, {{0x2a, [8] = 9}, 0}, {{0x12, [4] = 9}, 0},
+		{{0x41}, SCSI_CHUNK}, {{0x93}, SCSI_CHUNK}, {{0x2a, [8] = 9}, 0},
+		{{0x12, [4] = 9}, 0},
 	};
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		cr_expect_eq(vsp_scsi_wants(wanted[i].cdb), wanted[i].wants, "%02x", wanted[i].cdb[0]);
+		cr_expect_eq(vsp_scsi_wants(wanted[i].cdb), wanted[i].wants, "%02x",
+			     wanted[i].cdb[0]);
 }
 
 /* -- Limits that are still allowed ---------------------------------------- */
@@ -363,7 +367,9 @@ Test(scsi_data, zeros_are_made_the_fastest_way_there_is)
 
 Test(scsi_data, what_flushes_asks_the_disk_once)
 {
-	static const uint8_t cdbs[][16] = {{0x35}, {0x35, 0x02, [4] = 8}, {0x91}, {0x1b}, {0x1b, 0x01}};
+	static const uint8_t cdbs[][16] = {
+		{0x35}, {0x35, 0x02, [4] = 8}, {0x91}, {0x1b}, {0x1b, 0x01},
+	};
 
 	for (size_t i = 0; i < sizeof(cdbs) / sizeof(cdbs[0]); i++) {
 		struct scsi_command cmd = command(cdbs[i], NONE, 0);

@@ -28,8 +28,10 @@ Test(scsi, reads_and_writes_of_every_length_name_the_right_bytes)
 		{"WRITE(10) FUA", {0x2a, 0x08, 0, 0, 1, 0, 0, 0, 2}, VSP_BLOCK_WRITE, 256, 2, true},
 		{"READ(12)", {0xa8, 0, 0, 0, 2, 0, 0, 0, 1, 1}, VSP_BLOCK_READ, 512, 257, false},
 		{"WRITE(12)", {0xaa, 0, 0, 0, 2, 0, 0, 0, 0, 1}, VSP_BLOCK_WRITE, 512, 1, false},
-		{"READ(16)", {0x88, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 8}, VSP_BLOCK_READ, 9, 8, false},
-		{"WRITE(16) FUA", {0x8a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0}, VSP_BLOCK_WRITE, 0,
+		{"READ(16)", {0x88, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 8}, VSP_BLOCK_READ, 9, 8,
+		 false},
+		{"WRITE(16) FUA", {0x8a, 0x08, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0}, VSP_BLOCK_WRITE,
+		 0,
 		 2048, true},
 	};
 

@@ -231,7 +231,8 @@ Test(srb, a_ram_disk_keeps_what_was_written_and_forgets_what_was_unmapped)
 			rw = srb_rw(false, at, 1);
 			memset(page, 0x11, 512);
 			expect_success(&rw, "read");
-			cr_assert_eq(page[0], at >= lba && at < end ? 0 : 0x66, "row %zu, %u", i, at);
+			cr_assert_eq(page[0], at >= lba && at < end ? 0 : 0x66, "row %zu, %u", i,
+				     at);
 			cr_assert_eq(page[511], page[0], "row %zu, %u", i, at);
 		}
 	}

@@ -34,8 +34,10 @@ static uint32_t message(bool primary, uint32_t operation, uint16_t argument,
 /* The messages that lead from BEGIN to each state. */
 static void go_to(enum storvsp_state state)
 {
-	static const uint32_t path[] = {VSP_STORVSP_BEGIN_INITIALIZATION, VSP_STORVSP_QUERY_VERSION,
-					VSP_STORVSP_QUERY_PROPERTIES, VSP_STORVSP_END_INITIALIZATION};
+	static const uint32_t path[] = {
+		VSP_STORVSP_BEGIN_INITIALIZATION, VSP_STORVSP_QUERY_VERSION,
+		VSP_STORVSP_QUERY_PROPERTIES, VSP_STORVSP_END_INITIALIZATION,
+	};
 
 	for (unsigned int i = 0; i < state; i++)
 		cr_assert_eq(message(true, path[i], VSP_STORVSP_WIN8_1, NULL), 0);
@@ -66,7 +68,8 @@ Test(storvsp, every_message_in_every_state)
 
 			storage_setup(0);
 			go_to(state);
-			cr_expect_eq(message(true, rows[i].operation, VSP_STORVSP_WIN8_1, NULL), expected,
+			cr_expect_eq(message(true, rows[i].operation, VSP_STORVSP_WIN8_1, NULL),
+				     expected,
 				     "operation %u in state %d", rows[i].operation, state);
 			if (!accepted)
 				cr_expect_eq((enum storvsp_state)storage.state, state,
@@ -76,9 +79,10 @@ Test(storvsp, every_message_in_every_state)
 
 Test(storvsp, what_no_guest_may_send_is_refused_and_nothing_else_happens)
 {
-	static const uint32_t operations[] = {0, VSP_STORVSP_COMPLETE_IO, VSP_STORVSP_REMOVE_DEVICE,
-					      VSP_STORVSP_ENUMERATE_BUS, VSP_STORVSP_FCHBA_DATA, 14, 99,
-					      0xffffffff};
+	static const uint32_t operations[] = {
+		0, VSP_STORVSP_COMPLETE_IO, VSP_STORVSP_REMOVE_DEVICE, VSP_STORVSP_ENUMERATE_BUS,
+		VSP_STORVSP_FCHBA_DATA, 14, 99, 0xffffffff,
+	};
 
 	storage_setup(0);
 	go_to(STORVSP_READY);
@@ -106,7 +110,9 @@ Test(storvsp, versions_are_echoed_and_a_guest_may_go_down_until_one_is_known)
 			     rows[i].version);
 		cr_expect_eq(p.u.version.version, rows[i].version);
 		if (!rows[i].known)
-			cr_expect_eq(message(true, VSP_STORVSP_QUERY_VERSION, VSP_STORVSP_WIN8, NULL), 0);
+			cr_expect_eq(message(true, VSP_STORVSP_QUERY_VERSION, VSP_STORVSP_WIN8,
+					     NULL),
+				     0);
 	}
 }
 
