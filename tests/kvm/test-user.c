@@ -31,6 +31,7 @@ Test(msr, answers_what_the_tlfs_says)
 		{"SIMP off, wherever it is", HV_MSR_SIMP, OUTSIDE, true, true, OUTSIDE},
 		{"SIEFP over SIMP", HV_MSR_SIEFP, SIMP_GPA | 1, true, true, SIMP_GPA | 1},
 		{"SIEFP outside memory", HV_MSR_SIEFP, ~0ull, false, true, SIMP_GPA | 1},
+		{"SCONTROL", HV_MSR_SCONTROL, 1, true, true, 1},
 		{"SINT", HV_MSR_SINT0 + 2, 0xf3, true, true, 0xf3},
 		{"SINT, vector of an exception", HV_MSR_SINT0 + 2, 15, false, true, 0xf3},
 		{"SINT masked, vector of an exception", HV_MSR_SINT0 + 2, 0x1000f, true, true, 0x1000f},
@@ -100,6 +101,7 @@ Test(hypercall, answers_what_the_tlfs_says)
 		{"post, much too long", 0x5c, INPUT_GPA, 1, 1, ~0u, 5},
 		{"post, no type", 0x5c, INPUT_GPA, 1, 0, 8, 5},
 		{"post, the hypervisor's type", 0x5c, INPUT_GPA, 1, 0x80000010, 8, 5},
+		{"post, as long as can be", 0x5c, INPUT_GPA, 1, 1, 240, 0},
 		{"post, a type VMBus has not", 0x5c, INPUT_GPA, 1, 2, 8, 0},
 		{"post, unknown connection", 0x5c, INPUT_GPA, 0x1234, 1, 8, 0x12},
 		{"signal, unknown connection", 0x1005d, 0x1234, 0, 0, 0, 0x12},
@@ -236,9 +238,131 @@ Test(synic, masked_sint_raises_when_it_is_unmasked)
 	cr_expect_eq(interrupts[0], 0);
 	vmbus_kvm_msr_write(kvm, 0, HV_MSR_SINT0 + VMBUS_SINT, VECTOR);
 	cr_expect_eq(interrupts[0], 1);
+	memset(ram + SIEFP_GPA, 0, VMBUS_PAGE_SIZE);
+	vmbus_kvm_msr_write(kvm, 0, HV_MSR_SINT0 + VMBUS_SINT, VECTOR);
+	cr_expect_eq(interrupts[0], 1, "nothing lies there");
+	vmbus_kvm_signal(kvm, 0, VMBUS_EVENT_FLAGS - 1, 0);
+	vmbus_kvm_msr_write(kvm, 0, HV_MSR_SINT0 + VMBUS_SINT, VECTOR);
+	cr_expect_eq(interrupts[0], 3, "the last flag of all counts, too");
+	vmbus_kvm_msr_write(kvm, 0, HV_MSR_SCONTROL, 0);
+	vmbus_kvm_msr_write(kvm, 0, HV_MSR_SCONTROL, HV_ENABLE);
+	cr_expect_eq(interrupts[0], 4, "as when the SynIC comes to life");
 	vmbus_kvm_msr_write(kvm, 0, HV_MSR_SINT0 + VMBUS_SINT, HV_SINT_POLLING | VECTOR);
 	vmbus_kvm_signal(kvm, 0, 6, 0);
-	cr_expect_eq(interrupts[0], 1, "a polled SINT does not interrupt");
+	cr_expect_eq(interrupts[0], 4, "a polled SINT does not interrupt");
+	fixture_free(kvm);
+}
+
+/* TLFS 11.8. What is there later is the guest's. */
+Test(synic, pages_start_as_zeros)
+{
+	static const struct {
+		uint32_t index, gpa;
+	} rows[] = {{HV_MSR_SIMP, SIMP_GPA}, {HV_MSR_SIEFP, SIEFP_GPA}};
+	struct vmbus_kvm *kvm = fixture_new();
+	size_t i;
+
+	memset(ram, 0xcd, RAM);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint8_t *page = ram + rows[i].gpa;
+
+		cr_assert(vmbus_kvm_msr_write(kvm, 0, rows[i].index, rows[i].gpa | HV_ENABLE));
+		cr_expect(page[0] == 0 && !memcmp(page, page + 1, VMBUS_PAGE_SIZE - 1));
+		page[4095] = 0xab;
+		cr_assert(vmbus_kvm_msr_write(kvm, 0, rows[i].index, rows[i].gpa | HV_ENABLE));
+		cr_expect_eq(page[4095], 0xab);
+		cr_expect_eq(page[4096], 0xcd);
+		memset(page, 0, VMBUS_PAGE_SIZE);
+	}
+	fixture_free(kvm);
+}
+
+static unsigned int resets, crashes;
+
+static void reset_count(void *opaque)
+{
+	cr_expect_eq(opaque, &resets);
+	resets++;
+}
+
+static void crash_count(void *opaque, const uint64_t param[5], uint64_t control)
+{
+	cr_expect(opaque == &resets && param[4] == 44 && control == (HV_CRASH_NOTIFY | 1));
+	crashes++;
+}
+
+Test(msr, the_vmm_hears_of_resets_and_crashes)
+{
+	struct vmbus_kvm *kvm = fixture_new();
+	struct vmbus_kvm_stats stats;
+
+	cr_expect(vmbus_kvm_msr_write(kvm, 0, HV_MSR_RESET, 1), "nobody listens");
+	cr_expect(vmbus_kvm_msr_write(kvm, 0, HV_MSR_CRASH_CTL, HV_CRASH_NOTIFY));
+	kvm->config.opaque = &resets;
+	kvm->config.reset = reset_count;
+	kvm->config.crash = crash_count;
+	cr_expect(vmbus_kvm_msr_write(kvm, 0, HV_MSR_RESET, 2));
+	cr_expect_eq(resets, 0, "another bit");
+	cr_expect(vmbus_kvm_msr_write(kvm, 0, HV_MSR_RESET, 1));
+	cr_expect_eq(resets, 1);
+	cr_expect(vmbus_kvm_msr_write(kvm, 0, HV_MSR_CRASH_P0 + 4, 44));
+	cr_expect(vmbus_kvm_msr_write(kvm, 0, HV_MSR_CRASH_CTL, 1));
+	cr_expect_eq(crashes, 0, "no notification");
+	cr_expect(vmbus_kvm_msr_write(kvm, 0, HV_MSR_CRASH_CTL, HV_CRASH_NOTIFY | 1));
+	cr_expect_eq(crashes, 1);
+	vmbus_kvm_get_stats(kvm, &stats);
+	cr_expect_eq(stats.exits_msr, 7);
+	fixture_free(kvm);
+}
+
+Test(synic, what_is_done_is_counted)
+{
+	struct vmbus_kvm *kvm = fixture_new();
+	struct vmbus_kvm_stats stats;
+
+	vmbus_kvm_signal(kvm, 1, 5, 0);
+	cr_assert(synic_start(kvm, 0));
+	post(kvm, VMBUS_CONN_MESSAGE_MULTI, &contact, VMBUS_INITIATE_CONTACT_SIZE_BASE);
+	vmbus_kvm_dispatch(kvm);
+	vmbus_kvm_signal(kvm, 0, 5, 0);
+	vmbus_kvm_hypercall(kvm, 0x1005d, 0x1234);
+	vmbus_kvm_get_stats(kvm, &stats);
+	cr_expect(stats.exits_msr == 4 && stats.exits_hypercall == 2 && stats.exits_synic == 0);
+	cr_expect(stats.posts == 1 && stats.signals_in == 1 && stats.messages == 1);
+	cr_expect(stats.flags == 1 && stats.interrupts == 2 && stats.undelivered == 1);
+	fixture_free(kvm);
+}
+
+Test(exit, of_nobody_or_for_nobody)
+{
+	struct kvm_run run = {.exit_reason = KVM_EXIT_HLT};
+	struct vmbus_kvm *kvm = fixture_new();
+
+	kvm->mode = &vmbus_kvm_user_mode;
+	cr_expect_eq(vmbus_kvm_handle_exit(kvm, VPS, &run), -EINVAL, "no such VP");
+	cr_expect_eq(vmbus_kvm_handle_exit(kvm, 0, &run), VMBUS_KVM_NOT_MINE);
+	run.exit_reason = KVM_EXIT_X86_RDMSR;
+	run.msr.index = HV_MSR_FIRST + HV_MSR_COUNT;
+	cr_expect_eq(vmbus_kvm_handle_exit(kvm, 0, &run), VMBUS_KVM_NOT_MINE);
+	run.msr.index = HV_MSR_VP_INDEX;
+	cr_expect_eq(vmbus_kvm_handle_exit(kvm, 1, &run), VMBUS_KVM_HANDLED);
+	cr_expect(run.msr.data == 1 && !run.msr.error);
+	run.exit_reason = KVM_EXIT_X86_WRMSR;
+	cr_expect_eq(vmbus_kvm_handle_exit(kvm, 1, &run), VMBUS_KVM_HANDLED);
+	cr_expect(run.msr.error, "it is read-only");
+	run.msr.index = HV_MSR_GUEST_OS_ID;
+	run.msr.data = 77;
+	cr_expect_eq(vmbus_kvm_handle_exit(kvm, 1, &run), VMBUS_KVM_HANDLED);
+	cr_expect(kvm->guest_os_id == 77 && !run.msr.error);
+	run = (struct kvm_run){.exit_reason = KVM_EXIT_IO};
+	run.io.port = kvm->config.port;
+	run.io.direction = KVM_EXIT_IO_OUT;
+	run.io.count = 1;
+	run.io.size = 1;
+	cr_expect_eq(vmbus_kvm_handle_exit(kvm, 0, &run), VMBUS_KVM_NOT_MINE);
+	run.io.size = 4;
+	run.io.port = 0x80;
+	cr_expect_eq(vmbus_kvm_handle_exit(kvm, 0, &run), VMBUS_KVM_NOT_MINE);
 	fixture_free(kvm);
 }
 
@@ -333,8 +457,14 @@ Test(cpuid, replaces_the_hypervisor_leaves)
 		signatures += cpuid->entries[i].function == 0x40000000 &&
 			      cpuid->entries[i].ebx == 0x7263694d;
 		cr_expect_neq(cpuid->entries[i].function, 0x40000100);
+		if (cpuid->entries[i].function == 0x40000001)
+			cr_expect_eq(cpuid->entries[i].eax, 0x31237648, "Hv#1");
+		if (cpuid->entries[i].function == 0x40000002)
+			cr_expect_eq(cpuid->entries[i].ebx, 0x000a0000, "version 10.0");
 		if (cpuid->entries[i].function == 0x40000003)
 			cr_expect_eq(cpuid->entries[i].ebx, 0x30, "no other privilege");
+		if (cpuid->entries[i].function == 0x40000005)
+			cr_expect_eq(cpuid->entries[i].eax, VPS);
 	}
 	cr_expect_eq(signatures, 1);
 	free(cpuid);
