@@ -89,6 +89,9 @@ void world_settle(struct world *w);
 /* Shows the host what was put into the ring. */
 void world_signal(struct world *w, uint32_t channel);
 
+/* Sends a packet of the test's own on the primary, which wants an answer. Returns its status. */
+uint32_t world_packet_send(struct world *w, struct vmbus_packet *packet);
+
 /* Puts a frame in at the far end. Returns false if the pair is full. */
 bool world_put(struct world *w, uint32_t queue, const void *frame, uint32_t len,
 	       const struct vsp_vnet_header *header);

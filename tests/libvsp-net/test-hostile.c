@@ -237,26 +237,15 @@ struct direct {
 	uint64_t pfns[3];
 };
 
-static uint32_t direct_send(struct world *w, const struct direct *d, uint32_t words, uint32_t section,
-			    uint32_t section_len)
+static uint32_t direct_send(struct world *w, const struct direct *d, uint32_t words)
 {
 	const struct vsp_nvsp_message message = {
-		.type = VSP_NVSP_RNDIS, .u.rndis = {VSP_NVSP_CHANNEL_DATA, section, section_len}};
-	const struct vmbus_packet packet = {
-		.type = VMBUS_PACKET_GPA_DIRECT, .flags = VMBUS_PACKET_COMPLETION_REQUESTED,
-		.transaction_id = 1, .header = d, .header_len = 8 + words * 8, .payload = &message,
-		.payload_len = VSP_NVSP_SIZE_V61};
+		.type = VSP_NVSP_RNDIS, .u.rndis = {VSP_NVSP_CHANNEL_DATA, VSP_NVSP_NO_SECTION, 0}};
+	struct vmbus_packet packet = {.type = VMBUS_PACKET_GPA_DIRECT, .header = d,
+				      .header_len = 8 + words * 8, .payload = &message,
+				      .payload_len = VSP_NVSP_SIZE_V61};
 
-	w->sent_status[1] = 0xffff;
-	/* the driver's books say that number 1 is under way */
-	cr_assert_eq(w->vsc[0].in_flight, 0);
-	w->vsc[0].free_ids[w->vsc[0].in_flight++] = 0;
-	w->vsc[0].sends[0].busy = true;
-	w->vsc[0].sends[0].user = (void *)1;
-	cr_assert_eq(vmbus_tx_put(&w->channels[0]->tx, &packet, 0), 0);
-	world_signal(w, 0);
-	world_settle(w);
-	return w->sent_status[1];
+	return world_packet_send(w, &packet);
 }
 
 Test(hostile, page_lists_with_every_word_at_every_edge)
@@ -284,7 +273,7 @@ Test(hostile, page_lists_with_every_word_at_every_edge)
 			memcpy(w->pages + d.range.byte_offset, &m, sizeof(m));
 			memcpy(w->pages + d.range.byte_offset + sizeof(m), frame, FRAME);
 		}
-		status = direct_send(w, &d, words < 5 ? words : 4, VSP_NVSP_NO_SECTION, 0);
+		status = direct_send(w, &d, words < 5 ? words : 4);
 		out = world_take(w, 0, got, sizeof(got), NULL);
 		if (status == VSP_NVSP_STATUS_SUCCESS) {
 			cr_expect(kind == COUNT(pages) && out == FRAME && !memcmp(got, frame, FRAME),

@@ -202,10 +202,8 @@ static uint32_t parts_send(struct world *w, uint32_t count, uint32_t total, uint
 	const struct vsp_nvsp_message message = {
 		.type = VSP_NVSP_RNDIS,
 		.u.rndis = {VSP_NVSP_CHANNEL_DATA, section_len ? 1 : VSP_NVSP_NO_SECTION, section_len}};
-	struct vmbus_packet packet = {
-		.type = VMBUS_PACKET_GPA_DIRECT, .flags = VMBUS_PACKET_COMPLETION_REQUESTED,
-		.transaction_id = 1, .header = &header, .payload = &message,
-		.payload_len = VSP_NVSP_SIZE_V61};
+	struct vmbus_packet packet = {.type = VMBUS_PACKET_GPA_DIRECT, .header = &header,
+				      .payload = &message, .payload_len = VSP_NVSP_SIZE_V61};
 	uint32_t at = 0;
 
 	header.direct = (struct vmbus_gpa_direct){.range_count = count};
@@ -217,14 +215,7 @@ static uint32_t parts_send(struct world *w, uint32_t count, uint32_t total, uint
 			header.words[at++] = w->page_pfns[k < 17 ? k : 0];
 	}
 	packet.header_len = (uint32_t)sizeof(header.direct) + at * 8;
-	w->sent_status[1] = 0xffff;
-	w->vsc[0].free_ids[w->vsc[0].in_flight++] = 0; /* the driver's books */
-	w->vsc[0].sends[0].busy = true;
-	w->vsc[0].sends[0].user = (void *)1;
-	cr_assert_eq(vmbus_tx_put(&w->channels[0]->tx, &packet, 0), 0);
-	world_signal(w, 0);
-	world_settle(w);
-	return w->sent_status[1];
+	return world_packet_send(w, &packet);
 }
 
 Test(limits, packets_have_so_many_parts_bytes_and_messages)
