@@ -113,14 +113,15 @@ static void flag_forgotten(void)
 	vmbus_channel_tx(host_channel())->unsignaled = 0;
 }
 
+/* The wish is for all that an empty ring has. */
 static void space_not_told_to_the_host(void)
 {
-	rings()->down.control->pending_send_size = 64;
+	rings()->down.control->pending_send_size = rings()->down.size - 8;
 }
 
 static void space_not_told_to_the_guest(void)
 {
-	rings()->up.control->pending_send_size = 64;
+	rings()->up.control->pending_send_size = rings()->up.size - 8;
 	channel()->tx.waiting = true;
 }
 

@@ -39,6 +39,13 @@ Test(msr, answers_what_the_tlfs_says)
 		{"one past the last SINT", HV_MSR_SINT0 + 16, 0xf3, false, false, 0},
 		{"EOM", HV_MSR_EOM, 77, true, true, 0},
 		{"assist page", HV_MSR_VP_ASSIST_PAGE, 0x5001, true, true, 0x5001},
+		{"reset reads as nothing", HV_MSR_RESET, 1, true, true, 0},
+		{"APIC frequency is read-only", HV_MSR_APIC_FREQUENCY, 1, false, true, HV_APIC_HZ},
+		{"reference TSC", HV_MSR_REFERENCE_TSC, 0x6001, true, true, 0x6001},
+		{"reference TSC outside memory", HV_MSR_REFERENCE_TSC, OUTSIDE | 1, false, true, 0x6001},
+		{"reference TSC off", HV_MSR_REFERENCE_TSC, OUTSIDE, true, true, OUTSIDE},
+		{"invariant TSC", HV_MSR_TSC_INVARIANT_CONTROL, 1, true, true, 1},
+		{"crash control", HV_MSR_CRASH_CTL, 0, true, true, HV_CRASH_NOTIFY},
 		{"time is read-only", HV_MSR_TIME_REF_COUNT, 0, false, false, 0},
 		{"crash parameter", HV_MSR_CRASH_P0 + 4, 9, true, true, 9},
 		{"unknown", 0x400001f0, 0, false, false, 0},
@@ -392,6 +399,27 @@ Test(synic, pages_go_with_the_memory_they_lie_in)
 	fixture_free(kvm);
 }
 
+/* The host does not write where the guest may not. */
+Test(synic, pages_that_are_read_only_are_none)
+{
+	struct vmbus_region region = VMBUS_REGION_INIT;
+	struct vmbus_kvm *kvm = fixture_new();
+
+	region.gpa = 0x100000;
+	region.host = aligned_alloc(VMBUS_PAGE_SIZE, VMBUS_PAGE_SIZE);
+	region.len = VMBUS_PAGE_SIZE;
+	region.flags = VMBUS_REGION_READONLY;
+	memset(region.host, 0, VMBUS_PAGE_SIZE);
+	cr_assert_eq(vmbus_kvm_add_memory(kvm, &region), 0);
+	cr_expect_not(vmbus_kvm_msr_write(kvm, 0, HV_MSR_SIMP, 0x100001));
+	cr_expect_not(vmbus_kvm_msr_write(kvm, 0, HV_MSR_REFERENCE_TSC, 0x100001));
+	cr_assert(synic_start(kvm, 0));
+	vmbus_kvm_signal(kvm, 0, 3, 0x100000);
+	cr_expect_eq(*(uint8_t *)region.host, 0);
+	fixture_free(kvm);
+	free(region.host);
+}
+
 Test(synic, reset_turns_everything_off)
 {
 	struct vmbus_kvm *kvm = fixture_new();
@@ -450,12 +478,14 @@ Test(cpuid, replaces_the_hypervisor_leaves)
 	cr_expect_eq(cpuid->entries[0].ecx, 0);
 	cr_expect_eq(cpuid->entries[1].ebx, 0x4b4d564b);
 	cr_expect_eq(vmbus_kvm_cpuid(kvm, cpuid, 4), -ENOSPC);
-	cr_assert_eq(vmbus_kvm_cpuid(kvm, cpuid, 10), 0);
+	cr_assert_eq(vmbus_kvm_cpuid(kvm, cpuid, 9), 0);
 	cr_expect_eq(cpuid->nent, 9);
 	cr_expect_eq(cpuid->entries[0].ecx >> 31, 1);
 	for (i = 0; i < cpuid->nent; i++) {
 		signatures += cpuid->entries[i].function == 0x40000000 &&
-			      cpuid->entries[i].ebx == 0x7263694d;
+			      cpuid->entries[i].ebx == 0x7263694d &&
+			      cpuid->entries[i].ecx == 0x666f736f &&
+			      cpuid->entries[i].edx == 0x76482074;
 		cr_expect_neq(cpuid->entries[i].function, 0x40000100);
 		if (cpuid->entries[i].function == 0x40000001)
 			cr_expect_eq(cpuid->entries[i].eax, 0x31237648, "Hv#1");

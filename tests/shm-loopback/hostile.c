@@ -437,6 +437,16 @@ static void memory_that_was_handed_over_stays(void)
 	raw_guest_close(&g);
 }
 
+static void memory_has_a_limit(void)
+{
+	struct echo_guest guest;
+
+	CHECK(echo_guest_connect_with(&guest, peer_socket, 50, TEST_HOST_MEMORY) == 0);
+	guest_close(&guest);
+	CHECK(echo_guest_connect_with(&guest, peer_socket, 50,
+				      TEST_HOST_MEMORY + VMBUS_PAGE_SIZE) == -EPROTO);
+}
+
 /* -- The host's log ------------------------------------------------------- */
 
 static unsigned int log_lines; /* in the host */
@@ -483,8 +493,10 @@ int main(int argc, char **argv)
 	hypercalls_say_what_is_wrong();
 	a_peer_that_does_not_read_is_dropped();
 	a_full_interrupt_does_not_block_the_host();
-	if (own_host)
+	if (own_host) {
 		a_full_doorbell_does_not_block_the_host();
+		memory_has_a_limit();
+	}
 	memory_that_was_handed_over_stays();
 	connections_by_the_thousand_cost_others_nothing();
 	late = peer_connect();

@@ -113,7 +113,7 @@ static void host_run(const struct test_device *device, uint32_t spin_us, uint32_
 	config.ops = &ops;
 	config.opaque = (void *)(uintptr_t)device; /* host_log() only reads it */
 	config.max_guests = max_guests;
-	config.max_memory = 64u << 20;
+	config.max_memory = TEST_HOST_MEMORY;
 	CHECK(vmbus_shm_host_new(&config, &host, &err) == 0);
 	CHECK(write(ready, "r", 1) == 1);
 	close(ready);

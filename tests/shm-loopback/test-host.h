@@ -15,6 +15,8 @@ void check_that(bool ok, const char *what, const char *file, int line); /* exits
 /* The socket, in a directory of its own; gone with the process. */
 const char *socket_path(void);
 
+#define TEST_HOST_MEMORY (64ull << 20) /* that a guest may have */
+
 struct test_device { /* what the host offers; called in its process */
 	int (*connected)(void *opaque, struct vmbus_shm_peer *peer, void **user);
 	void (*disconnected)(void *opaque, struct vmbus_shm_peer *peer, void *user, const char *reason);
