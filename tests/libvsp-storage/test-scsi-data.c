@@ -293,7 +293,8 @@ Test(scsi_data, lists_are_fetched_as_long_as_the_cdb_says)
 Test(scsi_data, the_most_that_is_offered_is_taken)
 {
 	static const uint8_t descriptors[16] = {0x42, [7] = 0x10, 8}, blocks[16] = {0x42, [8] = 40},
-			     same[16] = {0x93, [12] = 0x40, 0};
+			     same[16] = {0x93, [12] = 0x40, 0},
+			     select[16] = {0x55, 0x10, [7] = 0x20};
 	struct scsi_command cmd = command(descriptors, OUT, 8192);
 
 	memset(data, 0, sizeof(data)); /* 256 descriptors */
@@ -321,6 +322,15 @@ Test(scsi_data, the_most_that_is_offered_is_taken)
 	memset(data, 0, sizeof(data));
 	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_BLOCK);
 	cr_expect_eq(cmd.len, 8 * MIB);
+	cmd = command(select, OUT, SCSI_DATA_MAX);
+	memset(data, 0, sizeof(data)); /* the page 1C again and again */
+	for (uint32_t at = 8; at < SCSI_DATA_MAX; at += 12) {
+		data[at] = 0x1c;
+		data[at + 1] = 10;
+	}
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE);
+	cr_expect_eq(cmd.status, SCSI_GOOD);
+	cr_expect_eq(cmd.moved, SCSI_DATA_MAX);
 }
 
 /* -- Zeros ---------------------------------------------------------------- */

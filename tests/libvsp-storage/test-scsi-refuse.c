@@ -320,4 +320,17 @@ Test(scsi_refuse, with_the_unit_attention_first)
 	vsp_scsi_execute(&cmd);
 	cr_expect_eq(cmd.sense, SCSI_SENSE_CAPACITY_CHANGED);
 	cr_expect(cmd.took_attention);
+	for (unsigned int opcode = 0; opcode < 256; opcode++) {
+		const uint8_t cdb[16] = {(uint8_t)opcode};
+
+		/* REPORT LUNS is the target's, not the unit's */
+		if (!vsp_scsi_name((uint8_t)opcode) || opcode == SCSI_INQUIRY ||
+		    opcode == SCSI_REQUEST_SENSE || opcode == SCSI_REPORT_LUNS)
+			continue;
+		cmd = command(cdb, NONE, 0);
+		cmd.attention = SCSI_SENSE_CAPACITY_CHANGED;
+		cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_DONE, "%02x", opcode);
+		cr_expect_eq(cmd.sense, SCSI_SENSE_CAPACITY_CHANGED, "%02x", opcode);
+		cr_expect(cmd.took_attention, "%02x", opcode);
+	}
 }

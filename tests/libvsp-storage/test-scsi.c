@@ -291,14 +291,24 @@ Test(scsi, the_hosts_errors_become_sense)
 		{-EIO, VSP_BLOCK_FLUSH, SCSI_CHECK_CONDITION, SCSI_SENSE_WRITE_ERROR},
 		{-ENOSPC, VSP_BLOCK_WRITE, SCSI_CHECK_CONDITION, SCSI_SENSE_NO_SPACE},
 		{-EROFS, VSP_BLOCK_WRITE, SCSI_CHECK_CONDITION, SCSI_SENSE_WRITE_PROTECTED},
+		{-EDQUOT, VSP_BLOCK_WRITE, SCSI_CHECK_CONDITION, SCSI_SENSE_NO_SPACE},
+		{-EFBIG, VSP_BLOCK_WRITE, SCSI_CHECK_CONDITION, SCSI_SENSE_NO_SPACE},
+		{-EINVAL, VSP_BLOCK_READ, SCSI_CHECK_CONDITION, SCSI_SENSE_INVALID_CDB},
+		{-EFAULT, VSP_BLOCK_WRITE, SCSI_CHECK_CONDITION, SCSI_SENSE_INVALID_CDB},
+		{-ESHUTDOWN, VSP_BLOCK_READ, SCSI_CHECK_CONDITION, SCSI_SENSE_NONE},
 		{-ENOMEM, VSP_BLOCK_READ, SCSI_BUSY, SCSI_SENSE_NONE},
+		{-EAGAIN, VSP_BLOCK_WRITE, SCSI_BUSY, SCSI_SENSE_NONE},
+		{-EINTR, VSP_BLOCK_WRITE, SCSI_BUSY, SCSI_SENSE_NONE},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct scsi_command cmd = {.op = rows[i].op};
+		struct scsi_command cmd = {.op = rows[i].op, .moved = 512};
 
 		vsp_scsi_end(&cmd, rows[i].error);
 		cr_expect_eq(cmd.status, rows[i].status, "%s", strerror(-rows[i].error));
 		cr_expect_eq(cmd.sense, rows[i].sense, "%s", strerror(-rows[i].error));
+		cr_expect_eq(cmd.gone, rows[i].error == -ESHUTDOWN, "%s",
+			     strerror(-rows[i].error));
+		cr_expect_eq(cmd.moved, rows[i].error ? 0 : 512, "%s", strerror(-rows[i].error));
 	}
 }

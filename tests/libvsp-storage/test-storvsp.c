@@ -49,28 +49,32 @@ Test(storvsp, every_message_in_every_state)
 	/* the states that accept it, as bits; what an accepted one answers */
 	static const struct {
 		uint32_t operation, states, status;
+		bool anywhere; /* not on the first channel alone */
 	} rows[] = {
-		{VSP_STORVSP_EXECUTE_SRB, 1u << STORVSP_READY, 1},
-		{VSP_STORVSP_RESET_LUN, 1u << STORVSP_READY, 0},
-		{VSP_STORVSP_RESET_ADAPTER, 1u << STORVSP_READY, 0},
-		{VSP_STORVSP_RESET_BUS, 1u << STORVSP_READY, 0},
-		{VSP_STORVSP_BEGIN_INITIALIZATION, 1u << STORVSP_BEGIN, 0},
-		{VSP_STORVSP_QUERY_VERSION, 1u << STORVSP_VERSION, 0},
-		{VSP_STORVSP_QUERY_PROPERTIES, 1u << STORVSP_PROPERTIES, 0},
-		{VSP_STORVSP_END_INITIALIZATION, 1u << STORVSP_END, 0},
+		{VSP_STORVSP_EXECUTE_SRB, 1u << STORVSP_READY, 1, true},
+		{VSP_STORVSP_RESET_LUN, 1u << STORVSP_READY, 0, true},
+		{VSP_STORVSP_RESET_ADAPTER, 1u << STORVSP_READY, 0, true},
+		{VSP_STORVSP_RESET_BUS, 1u << STORVSP_READY, 0, true},
+		{VSP_STORVSP_BEGIN_INITIALIZATION, 1u << STORVSP_BEGIN, 0, false},
+		{VSP_STORVSP_QUERY_VERSION, 1u << STORVSP_VERSION, 0, false},
+		{VSP_STORVSP_QUERY_PROPERTIES, 1u << STORVSP_PROPERTIES, 0, false},
+		{VSP_STORVSP_END_INITIALIZATION, 1u << STORVSP_END, 0, false},
 	};
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+	for (size_t k = 0; k < 2 * sizeof(rows) / sizeof(rows[0]); k++)
 		for (enum storvsp_state state = STORVSP_BEGIN; state < STORVSP_STATES; state++) {
-			bool accepted = rows[i].states & (1u << state);
+			size_t i = k / 2;
+			bool primary = k % 2;
+			bool accepted = (rows[i].states & (1u << state)) &&
+					(primary || rows[i].anywhere);
 			uint32_t expected = accepted ? rows[i].status :
 						       STORVSP_STATUS_INVALID_DEVICE_STATE;
 
 			storage_setup(0);
 			go_to(state);
-			cr_expect_eq(message(true, rows[i].operation, VSP_STORVSP_WIN8_1, NULL),
-				     expected,
-				     "operation %u in state %d", rows[i].operation, state);
+			cr_expect_eq(message(primary, rows[i].operation, VSP_STORVSP_WIN8_1, NULL),
+				     expected, "operation %u in state %d%s", rows[i].operation,
+				     state, primary ? "" : ", sub-channel");
 			if (!accepted)
 				cr_expect_eq((enum storvsp_state)storage.state, state,
 					     "a refusal changes nothing");
