@@ -128,6 +128,9 @@ inner_nic_mac() {
 	pings 10.77.0.1 || fail "no ping with it"
 	outer "ip neigh show 10.77.0.2" | grep -q $other || fail "the outside sees another one"
 	outer "ip neigh flush dev tap0; pings 10.77.0.2" || fail "no ping from the outside"
+	ip link set eth0 mtu 1400 || fail "mtu 1400" # it sets up anew, and keeps its address
+	pings 10.77.0.1 || fail "no ping with it after a change of the MTU"
+	ip link set eth0 mtu 1500
 	mac_change $mac0
 	pings 10.77.0.1 || fail "no ping with the old one"
 }
