@@ -42,7 +42,7 @@ kill -TERM "$host"
 wait "$host" || die "the host ended with status $?"
 host=
 for reason in "not sealed" "did not say hello" "others wait" "no request" "not an eventfd" \
-	"does not read its replies" "lines were left out"; do
+	"does not read its replies" "closed the connection" "lines were left out"; do
 	grep -q "$reason" "$work/host.err" || die "the host does not say: $reason"
 done
 [ "$(wc -l <"$work/host.err")" -lt 400 ] || die "the host's log has no bound"

@@ -209,7 +209,7 @@ static void a_path_in_use_is_left_alone(void)
 	struct vmbus_shm_host *other = NULL;
 	struct vmbus_error err;
 	struct vmbus_loop *loop;
-	char file[] = "/tmp/vmbus-shm-file-XXXXXX";
+	char file[] = "/tmp/vmbus-shm-file-XXXXXX", too_long[109] = "";
 	int fd = mkstemp(file), status;
 
 	CHECK(vmbus_loop_new(NULL, &loop, &err) == 0);
@@ -226,6 +226,11 @@ static void a_path_in_use_is_left_alone(void)
 	CHECK(access(file, F_OK) == 0);
 	config.socket_path = "/nonexistent/bus";
 	CHECK(vmbus_shm_host_new(&config, &other, &err) == -ENOENT);
+	config.socket_path = "";
+	CHECK(vmbus_shm_host_new(&config, &other, &err) == -EINVAL);
+	memset(too_long, 'x', sizeof(too_long) - 1);
+	config.socket_path = too_long;
+	CHECK(vmbus_shm_host_new(&config, &other, &err) == -EINVAL);
 	vmbus_loop_free(loop);
 	CHECK(waitpid(guest_fork(10, 1), &status, 0) > 0 && status == 0);
 	CHECK(test_host_stop(host) == 0);
