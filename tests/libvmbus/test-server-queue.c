@@ -154,6 +154,10 @@ Test(queue, rescinds_wait_for_a_place)
 	mock_fini(&m);
 }
 
+/* Refused, and the connection is left alone. */
+static const struct vmbus_msg_initiate_contact other_sint = {
+	.header.type = VMBUS_MSG_INITIATE_CONTACT, .version = VMBUS_V5_3, .u.v5.sint = 3};
+
 static int post_refuse(void *opaque, uint32_t vp, uint8_t sint, const void *message, size_t len)
 {
 	(void)opaque, (void)vp, (void)sint, (void)message, (void)len;
@@ -162,9 +166,6 @@ static int post_refuse(void *opaque, uint32_t vp, uint8_t sint, const void *mess
 
 Test(queue, a_full_one_pushes_back_what_keeps_the_connection)
 {
-	struct vmbus_msg_initiate_contact c = {
-		.header.type = VMBUS_MSG_INITIATE_CONTACT, .version = VMBUS_V5_3, .u.v5.sint = 3};
-
 	mock_config(&m);
 	m.config.max_messages = 2;
 	start();
@@ -173,7 +174,7 @@ Test(queue, a_full_one_pushes_back_what_keeps_the_connection)
 	m.slot = 0;
 	cr_expect_eq(mock_gpadl(&m, 1, 10, 100, 1), 0);
 	cr_expect_eq(mock_gpadl(&m, 1, 11, 100, 1), 0);
-	cr_expect_eq(mock_post(&m, VMBUS_CONN_MESSAGE_MULTI, &c, 40), -EAGAIN);
+	cr_expect_eq(mock_post(&m, VMBUS_CONN_MESSAGE_MULTI, &other_sint, 40), -EAGAIN);
 	mock_slot_free(&m, UINT32_MAX);
 	mock_fini(&m);
 }
@@ -181,9 +182,6 @@ Test(queue, a_full_one_pushes_back_what_keeps_the_connection)
 /* The answer comes when the devices have let go: refusals in between leave a place for it. */
 Test(queue, a_flood_of_bad_contacts_takes_no_answer_its_place)
 {
-	struct vmbus_msg_initiate_contact c = {
-		.header.type = VMBUS_MSG_INITIATE_CONTACT, .version = VMBUS_V5_3, .u.v5.sint = 3};
-
 	mock_config(&m);
 	m.config.max_messages = 4;
 	start();
@@ -193,8 +191,8 @@ Test(queue, a_flood_of_bad_contacts_takes_no_answer_its_place)
 	devices[0].stop_result = -EINPROGRESS;
 	cr_expect_eq(mock_contact(&m, VMBUS_V5_3), 0);
 	for (int i = 0; i < 3; i++)
-		cr_expect_eq(mock_post(&m, VMBUS_CONN_MESSAGE_MULTI, &c, 40), VMBUS_FAULT_BAD_SINT);
-	cr_expect_eq(mock_post(&m, VMBUS_CONN_MESSAGE_MULTI, &c, 40), -EAGAIN);
+		cr_expect_eq(mock_post(&m, VMBUS_CONN_MESSAGE_MULTI, &other_sint, 40), VMBUS_FAULT_BAD_SINT);
+	cr_expect_eq(mock_post(&m, VMBUS_CONN_MESSAGE_MULTI, &other_sint, 40), -EAGAIN);
 	devices[0].stop_result = 0;
 	mock_run(&m);
 	mock_slot_free(&m, UINT32_MAX);
