@@ -297,7 +297,7 @@ static const struct vsp_nic_ops tap_ops = {
 static int fd_open(struct tap *tap, uint32_t index, struct vmbus_error *err)
 {
 	struct ifreq r = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
-	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK), ret = 0;
 
 	if (fd < 0)
 		return vmbus_error_set(err, -errno, "/dev/net/tun: %s", strerror(errno));
@@ -306,7 +306,14 @@ static int fd_open(struct tap *tap, uint32_t index, struct vmbus_error *err)
 		r.ifr_flags |= IFF_MULTI_QUEUE;
 	memcpy(r.ifr_name, tap->name, sizeof(r.ifr_name));
 	if (ioctl(fd, TUNSETIFF, &r))
-		return vmbus_error_set(err, -errno, "%s: %s", tap->name, strerror(errno));
+		ret = errno;
+	if (ret == EINVAL && tap->queues == 1) { /* it may have been made for several */
+		r.ifr_flags |= IFF_MULTI_QUEUE;
+		ret = ioctl(fd, TUNSETIFF, &r) ? errno : 0;
+	}
+	if (ret)
+		return vmbus_error_set(err, -ret, "%s: %s%s", tap->name, strerror(ret),
+				       ret == EINVAL ? " (no tap, or not one of several queues)" : "");
 	memcpy(tap->name, r.ifr_name, sizeof(tap->name));
 	return index ? queue_attach(tap, index, false) : 0;
 }

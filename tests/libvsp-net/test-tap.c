@@ -353,6 +353,27 @@ Test(tap, many_frames_at_once_keep_their_order_and_fail_each_for_itself)
 	}
 }
 
+Test(tap, devices_that_are_there_are_taken_as_they_were_made)
+{
+	namespace_enter();
+	cr_assert_eq(system("ip tuntap add single mode tap && ip tuntap add several mode tap multi_queue"), 0);
+	for (int row = 0; row < 4; row++) {
+		struct vsp_nic_tap_config config = VSP_NIC_TAP_CONFIG_INIT;
+		struct vmbus_error err = {0};
+		struct vsp_nic *nic;
+		int ret;
+
+		config.name = row & 1 ? "several" : "single";
+		config.queues = row & 2 ? 2 : 1;
+		ret = vsp_nic_tap(&config, &nic, &err);
+		cr_expect_eq(ret, row == 2 ? -EINVAL : 0, "row %d: %s", row, err.text);
+		if (!ret)
+			nic->ops->close(nic);
+		else
+			cr_expect(strstr(err.text, "single: ") && strstr(err.text, "several queues"));
+	}
+}
+
 /* Returns false where the kernel has none. */
 static bool bridge_make(const char *name)
 {
