@@ -73,7 +73,8 @@ struct vsp_nic_info {
 	bool link_up;
 };
 
-/* Calls from a queue to its user. @opaque is that of queue_new. */
+/* Calls from a queue to its user, by way of its loop if it has one: never from inside of the queue's
+ * own ops. @opaque is that of queue_new, which copies this struct. */
 struct vsp_nic_events {
 	size_t size; /* sizeof this struct */
 	void (*readable)(void *opaque); /* receive() returned 0, and now there is something */
@@ -150,7 +151,7 @@ struct vsp_nic_tap_config {
 	size_t size; /* sizeof this struct */
 	const char *name; /* "": the kernel names it */
 	uint32_t queues;  /* 1 to 64 */
-	const int *fds;   /* @queues of them, taken over; NULL: by name */
+	const int *fds;   /* @queues of them, the nic's from its success on; NULL: by name */
 
 	/* By name only, and only what is set: by rtnetlink, needs CAP_NET_ADMIN. */
 	uint32_t mtu;
