@@ -329,8 +329,11 @@ Test(create, leaves_an_existing_file_alone)
 	options.flags = VHD_CREATE_OVERWRITE;
 	cr_expect_eq(vhd_create(f.path, &options, &err), -EINVAL);
 	cr_expect(strstr(err.text, "1000"), "%s", err.text);
+	options.virtual_size = 0;
+	cr_expect_eq(vhd_create(f.path, &options, &err), -EINVAL);
 	cr_expect_eq(image_file_size(&f), 4096);
-	image_file_fini(&f); /* fails when a temporary file that is no file is left */
+	cr_assert_eq(unlink(f.path), 0);
+	cr_expect_eq(rmdir(f.dir), 0, "a temporary file is left");
 }
 
 /* A child over its own parent, or over the parent's parent; a file that somebody has open; what

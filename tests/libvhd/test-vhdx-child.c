@@ -235,6 +235,10 @@ Test(vhdx_child, block_comes_and_goes_without_old_bits)
 		cr_expect_eq(byte_at(image, MIB), 'b');
 		cr_assert_eq(vhd_discard(image, MIB, MIB), 0);
 		cr_assert_eq(vhd_flush(image), 0);
+		if (reopen) {
+			cr_assert_eq(vhd_close(image), 0);
+			cr_assert_eq(image_file_open(&x.child, 0, &image, NULL), 0);
+		}
 		cr_expect_eq(byte_at(image, MIB), 0, "not the parent's");
 		fill(image, 'c', 4096, MIB + 16384);
 		cr_assert_eq(vhd_close(image), 0);
@@ -244,6 +248,25 @@ Test(vhdx_child, block_comes_and_goes_without_old_bits)
 		cr_expect_eq(byte_at(image, MIB + 16384), 'c');
 		cr_assert_eq(vhd_close(image), 0);
 	}
+	image_file_fini(&x.f);
+}
+
+Test(vhdx_child, blocks_share_a_page_of_bits)
+{
+	struct vhd_image *image;
+	struct family x;
+
+	family_make(&x);
+	for (uint64_t i = 0; i < 4; i++) {
+		cr_assert_eq(image_file_open(&x.child, 0, &image, NULL), 0);
+		fill(image, 'a' + (int)i, 4096, i * MIB + 8192);
+		cr_assert_eq(vhd_close(image), 0);
+	}
+	cr_assert_eq(image_file_open(&x.child, VHD_OPEN_READ_ONLY, &image, NULL), 0);
+	for (uint64_t i = 0; i < 4; i++)
+		cr_expect_eq(byte_at(image, i * MIB + 8192), 'a' + (char)i);
+	cr_expect_eq(byte_at(image, MIB), 'x', "the parent's");
+	vhd_close(image);
 	image_file_fini(&x.f);
 }
 

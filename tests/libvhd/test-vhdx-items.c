@@ -40,10 +40,11 @@ static void item_add(const struct image_file *f, const struct item *item, uint32
 	image_file_write(f, count, 2, METADATA + VHDX_ITEM_COUNT_AT);
 }
 
+/* The last one stands first in the file. */
 static void items_add(const struct image_file *f, const struct item *items, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
-		item_add(f, &items[i], (256u << 10) + (uint32_t)i * (64u << 10));
+		item_add(f, &items[i], (256u << 10) + (uint32_t)(count - 1 - i) * (64u << 10));
 }
 
 static bool item_is(const struct image_file *f, const uint8_t *entry, const struct item *item)
@@ -54,7 +55,8 @@ static bool item_is(const struct image_file *f, const uint8_t *entry, const stru
 	for (int i = 0; i < 16; i++)
 		if (entry[i] != item->name)
 			return false;
-	if (get_le32(entry + VHDX_ITEM_FLAGS_AT) != item->flags || length != item->length)
+	if (get_le32(entry + VHDX_ITEM_FLAGS_AT) != item->flags || length != item->length ||
+	    (length == 0 && get_le32(entry + VHDX_ITEM_OFFSET_AT)))
 		return false;
 	image_file_read(f, contents, length, METADATA + get_le32(entry + VHDX_ITEM_OFFSET_AT));
 	for (uint32_t i = 0; i < length; i++)
@@ -152,11 +154,12 @@ Test(vhdx_items, of_the_disk_come_back_with_a_merge)
 {
 	static const struct item before[] = { { 'P', DISK, 300, 'p' }, { 'F', 0, 100, 'f' },
 					      { 'U', USER, 9, 'u' } };
-	static const struct item childs[] = { { 'C', DISK, 9000, 'c' }, { 'G', 0, 50, 'g' },
+	/* No room for that between the parent's. */
+	static const struct item childs[] = { { 'C', DISK, 250 << 10, 'c' }, { 'G', 0, 50, 'g' },
 					      { 'V', USER | DISK, 4, 'v' } };
 	static const struct item after[] = {
-		{ 'P', DISK, 300, 'p' }, { 'C', DISK, 9000, 'c' }, { 'V', USER | DISK, 4, 'v' },
-		{ 'F', 0, 100, 'f' },	 { 'U', USER, 9, 'u' },
+		{ 'P', DISK, 300, 'p' }, { 'C', DISK, 250 << 10, 'c' },
+		{ 'V', USER | DISK, 4, 'v' }, { 'F', 0, 100, 'f' },	 { 'U', USER, 9, 'u' },
 	};
 	struct vhd_info parents = VHD_INFO_INIT;
 	struct image_file f, child;
@@ -188,6 +191,15 @@ Test(vhdx_items, of_the_disk_come_back_with_a_merge)
 	cr_assert_eq(vhd_merge(child.path, NULL, &err), 0, "%s", err.text);
 	expect_items(&f, after, 5, "parent again");
 	cr_expect_eq(byte_at(&child, MIB), 0);
+
+	/* Nothing has come or gone, but one has other contents. */
+	memset(id, 9, sizeof(id));
+	image_file_write(&child, id, sizeof(id), METADATA + VHDX_TABLE_SIZE + 16);
+	cr_assert_eq(vhd_merge(child.path, NULL, &err), 0, "%s", err.text);
+	cr_assert_eq(image_file_open(&f, VHD_OPEN_READ_ONLY, &image, NULL), 0);
+	vhd_get_info(image, &parents);
+	vhd_close(image);
+	cr_expect_arr_eq(parents.id, id, sizeof(id));
 	image_file_fini(&f);
 }
 

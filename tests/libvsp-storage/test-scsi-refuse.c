@@ -251,6 +251,7 @@ Test(scsi_refuse, mode_select)
 		{"(6) saving", &writable, {0x15, 0x11, [4] = 16}, OUT, 16, CDB, LIST6},
 		{"(6) saving nothing", &writable, {0x15, 0x11}, OUT, 16, CDB, LIST6},
 		{"(6) without PF", &writable, {0x15, 0, [4] = 16}, OUT, 16, CDB, LIST6},
+		{"(6) without PF, a byte", &writable, {0x15, 0, [4] = 1}, OUT, 16, CDB, LIST6},
 		{"(6) the wrong way", &writable, {0x15, 0x10, [4] = 16}, IN, 16, LENGTH, LIST6},
 		{"(6) list longer than the data", &writable, {0x15, 0x10, [4] = 16}, OUT, 15,
 		 LENGTH, LIST6},

@@ -128,7 +128,7 @@ Test(storvsp, answers_hold_nothing_of_the_question)
 	struct vsp_storvsp_packet p, zero = {0};
 
 	for (size_t i = 0; i < 2 * sizeof(versions) / sizeof(versions[0]); i++) {
-		uint16_t version = versions[i / 2], subs = i % 2 ? 3 : 0;
+		uint16_t version = versions[i / 2], subs = i % 2 ? 1 : 0;
 		bool multi = version >= VSP_STORVSP_WIN8 && subs > 0;
 
 		storage_setup(subs);
