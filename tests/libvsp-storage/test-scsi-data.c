@@ -313,6 +313,7 @@ Test(scsi_data, the_most_that_is_offered_is_taken)
 	scsi_put16(data + 2, 32);
 	for (uint32_t i = 0; i < 2; i++)
 		scsi_put32(data + 8 + 16 * i + 8, UINT32_MAX);
+	memset(data + 40, 0xff, 16); /* is no descriptor */
 	for (uint32_t i = 0; i < 2; i++) {
 		cr_expect_eq(i ? vsp_scsi_next(&cmd, 0) : vsp_scsi_execute(&cmd), SCSI_BLOCK);
 		cr_expect_eq(cmd.len, UINT32_MAX * 512ull);
@@ -322,6 +323,11 @@ Test(scsi_data, the_most_that_is_offered_is_taken)
 	memset(data, 0, sizeof(data));
 	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_BLOCK);
 	cr_expect_eq(cmd.len, 8 * MIB);
+	data[0] = 1; /* no zeros: they are written */
+	cr_expect_eq(vsp_scsi_execute(&cmd), SCSI_BLOCK);
+	cr_expect_eq(vsp_scsi_next(&cmd, -EIO), SCSI_DONE);
+	cr_expect_eq(cmd.status, SCSI_CHECK_CONDITION);
+	cr_expect_eq(cmd.sense, SCSI_SENSE_WRITE_ERROR);
 	cmd = command(select, OUT, SCSI_DATA_MAX);
 	memset(data, 0, sizeof(data)); /* the page 1C again and again */
 	for (uint32_t at = 8; at < SCSI_DATA_MAX; at += 12) {

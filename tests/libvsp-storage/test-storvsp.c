@@ -81,6 +81,20 @@ Test(storvsp, every_message_in_every_state)
 		}
 }
 
+Test(storvsp, a_version_that_is_cut_off_is_none)
+{
+	for (uint32_t len = VSP_STORVSP_HEADER; len < VSP_STORVSP_HEADER + 4; len++) {
+		struct vsp_storvsp_packet p = {.operation = VSP_STORVSP_QUERY_VERSION};
+
+		storage_setup(0);
+		go_to(STORVSP_VERSION);
+		p.u.version.version = VSP_STORVSP_WIN8_1;
+		cr_expect_not(vsp_storvsp_message(&storage, true, &p, len));
+		cr_expect_eq(p.status, STORVSP_STATUS_INVALID_PARAMETER, "%u bytes", len);
+		cr_expect_eq((enum storvsp_state)storage.state, STORVSP_VERSION);
+	}
+}
+
 Test(storvsp, what_no_guest_may_send_is_refused_and_nothing_else_happens)
 {
 	static const uint32_t operations[] = {
