@@ -488,6 +488,7 @@ void vsp_net_receive_discard(struct net_channel *ch, bool coalesced_only)
 {
 	frames_discard(ch, &ch->rx.ready_first, &ch->rx.ready_last, coalesced_only);
 	frames_discard(ch, &ch->inbox_first, &ch->inbox_last, coalesced_only);
+	starving_feed(ch); /* this channel may sleep until its guest reads */
 }
 
 /* What the guest still holds of this channel it has forgotten, too. */
