@@ -38,7 +38,7 @@ static void slots_free(struct net_slots *s)
  * enough memory: each costs a message of its own, and two iovecs. */
 static uint32_t slot_size(const struct vsp_net *net, uint32_t bytes, uint32_t mtu)
 {
-	uint32_t size = (NET_FRAME_OFFSET + mtu + VSP_VLAN_TAG + NET_SLOT_TAIL + 63u) & ~63u;
+	uint32_t size = (NET_FRAME_OFFSET + mtu + VSP_VLAN_TAGS * VSP_VLAN_TAG + NET_SLOT_TAIL + 63u) & ~63u;
 
 	if (vsp_net_coalesces(net) && size < NET_LARGE_SLOT &&
 	    bytes / NET_LARGE_SLOT >= NET_LARGE_SLOTS)

@@ -6,6 +6,7 @@
 #define ETHERTYPE_IPV4 0x0800u
 #define ETHERTYPE_IPV6 0x86ddu
 #define ETHERTYPE_VLAN 0x8100u
+#define ETHERTYPE_SERVICE_VLAN 0x88a8u
 
 #define IPV6_HEADER 40u
 #define IPV6_EXTENSIONS 8 /* walked at most */
@@ -58,6 +59,19 @@ static void ipv6_parse(const uint8_t *head, uint32_t len, struct vsp_frame *f)
 			at += (head[at + 1] + 1u) * 8u;
 		}
 	}
+}
+
+uint32_t vsp_frame_tags(const uint8_t *head, uint32_t len)
+{
+	uint32_t tags = 0;
+
+	for (; tags < VSP_VLAN_TAGS * VSP_VLAN_TAG && len >= VSP_ETHERNET + tags; tags += VSP_VLAN_TAG) {
+		uint16_t type = vsp_get16(head + 12 + tags);
+
+		if (type != ETHERTYPE_VLAN && type != ETHERTYPE_SERVICE_VLAN)
+			break;
+	}
+	return tags;
 }
 
 bool vsp_frame_parse(const uint8_t *head, uint32_t len, struct vsp_frame *f)

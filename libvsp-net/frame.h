@@ -14,6 +14,7 @@
 
 #define VSP_ETHERNET 14u
 #define VSP_VLAN_TAG 4u
+#define VSP_VLAN_TAGS 2u /* that a frame of full length may have beside its MTU */
 #define VSP_HEAD 192u /* bytes of a frame that are looked at */
 
 /* Where the headers of a frame are; 0: not there, or not within its first bytes. */
@@ -31,6 +32,9 @@ struct vsp_frame {
 /* @len bytes of the frame's beginning. Returns false if that is less than an Ethernet
  * header. */
 bool vsp_frame_parse(const uint8_t *head, uint32_t len, struct vsp_frame *frame);
+
+/* Bytes of the tags of such a frame, which the MTU does not count: 802.1Q, or 802.1ad and 802.1Q. */
+uint32_t vsp_frame_tags(const uint8_t *head, uint32_t len);
 
 /* RFC 1071: adds bytes to a running sum; @odd is whether an odd number came before. */
 uint64_t vsp_sum_add(uint64_t sum, const uint8_t *bytes, size_t len, bool odd);

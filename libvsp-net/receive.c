@@ -108,10 +108,10 @@ static bool frame_read(struct net_channel *ch, struct vsp_nic_frame *frame, bool
 
 /* Segments short enough for the guest's MTU are a frame like any other. Returns whether
  * the guest takes the frame in this form. */
-static bool form_judge(const struct vsp_net *net, struct vsp_nic_frame *frame,
-		       const struct vsp_frame *f, uint32_t head_len, struct vsp_frame_received *r)
+static bool form_judge(const struct vsp_net *net, struct vsp_nic_frame *frame, const uint8_t *head,
+		       uint32_t head_len, const struct vsp_frame *f, struct vsp_frame_received *r)
 {
-	uint32_t most = net->adapter.mtu + (f->vlan ? VSP_VLAN_TAG : 0);
+	uint32_t most = net->adapter.mtu + vsp_frame_tags(head, head_len);
 	uint8_t type = frame->header.gso_type & (uint8_t)~VSP_VNET_GSO_ECN;
 
 	if (frame->len <= most && frame->header.flags & VSP_VNET_NEEDS_CSUM)
@@ -207,7 +207,7 @@ static void frame_dispatch(struct net_channel *ch, uint32_t frame, bool hashed, 
 }
 
 /* Returns false if the frame was not for the guest: its slots stay in the window. */
-static bool frame_take(struct net_channel *ch, struct vsp_nic_frame *frame)
+static void frame_take(struct net_channel *ch, struct vsp_nic_frame *frame)
 {
 	const struct vsp_adapter *a = &ch->net->adapter;
 	uint8_t *head = ch->rx.message + NET_FRAME_OFFSET;
@@ -218,13 +218,13 @@ static bool frame_take(struct net_channel *ch, struct vsp_nic_frame *frame)
 	struct vsp_frame f;
 
 	if (frame->result || !vsp_frame_parse(head, head_len, &f) ||
-	    !form_judge(ch->net, frame, &f, head_len, &r)) {
+	    !form_judge(ch->net, frame, head, head_len, &f, &r)) {
 		ch->stats.rx_dropped++;
-		return false;
+		return;
 	}
 	if (!vsp_adapter_wants(a, head)) {
 		ch->stats.rx_filtered++;
-		return false;
+		return;
 	}
 	if (a->rss.on)
 		m.hash_info = vsp_rss_hash(&a->rss, head, &f, &m.hash);
@@ -241,7 +241,7 @@ static bool frame_take(struct net_channel *ch, struct vsp_nic_frame *frame)
 	if (frame_write(ch, first, &m, frame->len, head_len)) {
 		vsp_net_slots_put(ch, first);
 		ch->stats.rx_dropped++;
-		return false;
+		return;
 	}
 	ch->stats.rx_frames++;
 	ch->stats.rx_bytes += frame->len;
@@ -250,7 +250,6 @@ static bool frame_take(struct net_channel *ch, struct vsp_nic_frame *frame)
 	slot_of(ch, first)->coalesced = r.gso;
 	vsp_traffic_add(ch->stats.rx_to, head, frame->len);
 	frame_dispatch(ch, first, m.hash_info != 0, m.hash);
-	return true;
 }
 
 /* -- To the guest --------------------------------------------------------- */
@@ -404,7 +403,7 @@ static void frames_read(struct net_channel *ch)
 		if (!frame_read(ch, &frame, !wanted))
 			ch->rx.nic_readable = false;
 		else if (wanted)
-			(void)frame_take(ch, &frame);
+			frame_take(ch, &frame);
 		else
 			ch->stats.rx_filtered++;
 	}

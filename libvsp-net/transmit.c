@@ -115,11 +115,12 @@ static int frame_add(struct net_channel *ch, const struct net_gather *g, uint32_
 	unsigned int iov_first = tx->iov_count;
 	int ret;
 
-	if (data->data_length > (data->has_lso ? VSP_NIC_FRAME_MAX - VSP_VLAN_TAG : ch->net->adapter.mtu))
-		return VMBUS_FAULT_BAD_REQUEST;
 	ret = vsp_net_gather_read(view, g, base + data->data_offset, head, head_len);
 	if (ret)
 		return ret;
+	if (data->data_length > (data->has_lso ? VSP_NIC_FRAME_MAX - VSP_VLAN_TAG :
+						 ch->net->adapter.mtu + vsp_frame_tags(head, head_len)))
+		return VMBUS_FAULT_BAD_REQUEST;
 	done = vsp_frame_transmit(data, head, head_len, data->data_length, &frame->header);
 	if (!done)
 		return VMBUS_FAULT_BAD_REQUEST;

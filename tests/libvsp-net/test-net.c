@@ -176,6 +176,54 @@ Test(net, frames_for_the_guest_come_in_as_they_were)
 	world_end(w);
 }
 
+/* Tags come on top of the MTU: one or two. What is left of them beside the outer 802.1Q tag stays
+ * in the frame. */
+Test(net, frames_of_full_length_have_room_for_their_tags)
+{
+	static const struct {
+		uint16_t types[3];
+		uint32_t most;
+		bool stripped; /* the outer one, on the way in */
+	} rows[] = {
+		{{0x0800}, 1514, false},		 {{0x8100, 0x0800}, 1518, true},
+		{{0x88a8, 0x0800}, 1518, false},	 {{0x88a8, 0x8100, 0x0800}, 1522, false},
+		{{0x8100, 0x8100, 0x8100}, 1522, true},
+	};
+	struct world *w = world_new(&(struct world_options){.seed = 29});
+	uint8_t frame[1600];
+	uint32_t received = 0, sent = 0;
+
+	world_up(w);
+	for (uint32_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint32_t most = rows[i].most;
+
+		world_frame(frame, sizeof(frame), i);
+		for (uint32_t tag = 0; tag < 3 && rows[i].types[tag]; tag++) {
+			frame[12 + 4 * tag] = (uint8_t)(rows[i].types[tag] >> 8);
+			frame[13 + 4 * tag] = (uint8_t)rows[i].types[tag];
+		}
+		for (uint32_t len = most; len <= most + 1; len++, sent++) {
+			const struct world_frame *got = &w->frames[received % WORLD_LOG];
+
+			cr_assert(world_put(w, 0, frame, len, NULL));
+			cr_assert_eq(section_send(w, 0, 1, frame, len, sent), 0);
+			world_signal(w, 0);
+			world_settle(w);
+			if (len > most) {
+				cr_expect_eq(w->received, received, "row %u", i);
+				cr_expect_eq(w->sent_status[sent], VSP_NVSP_STATUS_FAILURE, "row %u", i);
+				continue;
+			}
+			cr_assert_eq(w->received, ++received, "row %u", i);
+			cr_expect_eq(got->len, rows[i].stripped ? most - 4 : most, "row %u", i);
+			cr_expect_eq(w->sent_status[sent], VSP_NVSP_STATUS_SUCCESS, "row %u", i);
+			expect_out(w, frame, len, "tagged");
+		}
+	}
+	world_down(w);
+	world_end(w);
+}
+
 Test(net, checksums_tags_and_filter_on_the_way_in)
 {
 	struct world *w = world_new(&(struct world_options){.seed = 5});
