@@ -237,7 +237,7 @@ static int packets_take(struct net_channel *ch, unsigned int budget)
 		if (!message_answer(ch))
 			return -EBUSY;
 		if (!answer_reserve(ch)) {
-			ch->ring_waits = true;
+			ch->ring_waits = ch->answer_waits = true;
 			return -EBUSY;
 		}
 		ret = vmbus_rx_next(vmbus_channel_rx(ch->channel), ch->packet, sizeof(ch->packet), &packet);
@@ -300,7 +300,7 @@ static int data_serve(struct net_channel *ch, unsigned int budget)
 {
 	int took, received = 0;
 
-	ch->ring_waits = false;
+	ch->ring_waits = ch->answer_waits = false;
 	(void)message_answer(ch);
 	took = packets_take(ch, budget);
 	if (!batch_flush(ch) && took == 0)
@@ -331,6 +331,10 @@ static int channel_service(void *device, struct vmbus_channel *channel, unsigned
 	pthread_mutex_unlock(&ch->lock);
 	if (control)
 		vsp_net_control_run(ch);
+	/* what was put into the ring since has taken the wish for more room back */
+	if (ch->answer_waits && ret == -EBUSY &&
+	    vmbus_tx_wait_space(vmbus_channel_tx(channel), NET_ANSWER_BYTES))
+		ret = -EAGAIN;
 	if (ch->ring_waits && ch->loop && !vmbus_rx_peer_frees(vmbus_channel_rx(channel)))
 		vmbus_loop_timer(ch->loop, &ch->timer, RING_POLL_NS);
 	return ret;

@@ -115,6 +115,7 @@ struct net_channel {
 	struct vsp_nic_queue *queue; /* NULL before the first service */
 	bool started;    /* was served once */
 	bool ring_waits; /* for room in the guest's ring */
+	bool answer_waits; /* a packet of the guest, for that of its answer */
 	int fault;       /* of the guest's ring, found while answering */
 	struct vmbus_timer timer; /* for guests that do not tell of space in their ring */
 
