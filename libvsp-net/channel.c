@@ -50,6 +50,12 @@ void vsp_net_complete(struct net_channel *ch, uint64_t transaction_id, const str
 	ch->fault = vmbus_channel_send(ch->channel, &packet, reserved);
 }
 
+void vsp_net_room_want(struct net_channel *ch, uint32_t bytes)
+{
+	if (bytes > ch->room_wanted)
+		ch->room_wanted = bytes;
+}
+
 /* -- NVSP messages, by way of the server's thread -------------------------- */
 
 static void message_handle(struct vmbus_channel_call *call)
@@ -237,7 +243,8 @@ static int packets_take(struct net_channel *ch, unsigned int budget)
 		if (!message_answer(ch))
 			return -EBUSY;
 		if (!answer_reserve(ch)) {
-			ch->ring_waits = ch->answer_waits = true;
+			ch->ring_waits = true;
+			vsp_net_room_want(ch, NET_ANSWER_BYTES);
 			return -EBUSY;
 		}
 		ret = vmbus_rx_next(vmbus_channel_rx(ch->channel), ch->packet, sizeof(ch->packet), &packet);
@@ -300,7 +307,8 @@ static int data_serve(struct net_channel *ch, unsigned int budget)
 {
 	int took, received = 0;
 
-	ch->ring_waits = ch->answer_waits = false;
+	ch->ring_waits = false;
+	ch->room_wanted = 0;
 	(void)message_answer(ch);
 	took = packets_take(ch, budget);
 	if (!batch_flush(ch) && took == 0)
@@ -332,8 +340,8 @@ static int channel_service(void *device, struct vmbus_channel *channel, unsigned
 	if (control)
 		vsp_net_control_run(ch);
 	/* what was put into the ring since has taken the wish for more room back */
-	if (ch->answer_waits && ret == -EBUSY &&
-	    vmbus_tx_wait_space(vmbus_channel_tx(channel), NET_ANSWER_BYTES))
+	if (ch->room_wanted && (ret == 0 || ret == -EBUSY) &&
+	    vmbus_tx_wait_space(vmbus_channel_tx(channel), ch->room_wanted))
 		ret = -EAGAIN;
 	if (ch->ring_waits && ch->loop && !vmbus_rx_peer_frees(vmbus_channel_rx(channel)))
 		vmbus_loop_timer(ch->loop, &ch->timer, RING_POLL_NS);

@@ -115,7 +115,7 @@ struct net_channel {
 	struct vsp_nic_queue *queue; /* NULL before the first service */
 	bool started;    /* was served once */
 	bool ring_waits; /* for room in the guest's ring */
-	bool answer_waits; /* a packet of the guest, for that of its answer */
+	uint32_t room_wanted; /* bytes of it that something waits for; 0: nothing does */
 	int fault;       /* of the guest's ring, found while answering */
 	struct vmbus_timer timer; /* for guests that do not tell of space in their ring */
 
@@ -253,6 +253,9 @@ extern const struct vmbus_channel_ops vsp_net_channel_ops;
 
 #define NET_COMPLETION_BYTES 32u /* ring bytes of an RNDIS completion */
 #define NET_ANSWER_BYTES 64u     /* of any NVSP answer */
+
+/* Something waits for so much room in the guest's ring until the next turn. */
+void vsp_net_room_want(struct net_channel *ch, uint32_t bytes);
 
 /* Completes a packet, from its reservation of @reserved bytes. */
 void vsp_net_complete(struct net_channel *ch, uint64_t transaction_id, const struct vsp_nvsp_reply *reply,

@@ -308,11 +308,14 @@ int vsp_net_receive_deliver(struct net_channel *ch)
 		};
 
 		ret = vmbus_channel_send(ch->channel, &packet, 0);
-		if (ret == -EAGAIN && vmbus_tx_wait_space(vmbus_channel_tx(ch->channel),
-							  vmbus_packet_ring_bytes(packet.header_len,
-										  packet.payload_len))) {
-			ret = 0; /* it came free meanwhile: the chain is built again */
-			continue;
+		if (ret == -EAGAIN) {
+			uint32_t bytes = vmbus_packet_ring_bytes(packet.header_len, packet.payload_len);
+
+			if (vmbus_tx_wait_space(vmbus_channel_tx(ch->channel), bytes)) {
+				ret = 0; /* it came free meanwhile: the chain is built again */
+				continue;
+			}
+			vsp_net_room_want(ch, bytes);
 		}
 		if (ret)
 			break;

@@ -404,6 +404,43 @@ Test(net, no_frame_follows_the_answer_that_ends_them)
 	}
 }
 
+/* The guest is to tell when it has read, as long as frames wait: also after an answer that found
+ * room behind which they do not. */
+Test(net, an_answer_does_not_take_the_wish_for_room_back)
+{
+	struct world *w = world_new(&(struct world_options){.seed = 31});
+	const struct vmbus_ring_control *control;
+	static uint8_t frame[300];
+
+	world_up(w);
+	control = w->channels[0]->rx.mem.control;
+	w->deaf = true;
+	for (uint32_t i = 0; i < 404; i++) { /* as above */
+		world_frame(frame, 100, i);
+		cr_assert(world_put(w, 0, frame, 100, NULL));
+		deaf_settle(w);
+	}
+	cr_expect_eq(control->pending_send_size, 0);
+	for (uint32_t i = 0; i < 60; i++) {
+		world_frame(frame, 300, i);
+		cr_assert(world_put(w, 0, frame, 300, NULL));
+	}
+	deaf_settle(w);
+	cr_expect_neq(control->pending_send_size, 0);
+	cr_assert_eq(vsp_netvsc_request(&w->vsc[0], VSP_RNDIS_QUERY, 0x00010106, NULL, 0), 0);
+	world_signal(w, 0);
+	deaf_settle(w);
+	cr_expect_eq(w->net->control_count, 0, "it is answered");
+	cr_assert_neq(w->net->channels[0]->rx.ready_first, NET_NO_SLOT, "they wait still");
+	cr_expect_neq(control->pending_send_size, 0);
+	w->deaf = false;
+	vmbus_inproc_kick(w->bus, w->channels[0]);
+	world_settle(w);
+	cr_expect_eq(w->received, 464);
+	world_down(w);
+	world_end(w);
+}
+
 /* A change of the filter is no reason to lose anything, nor is one of offloads to lose frames in
  * one piece. */
 Test(net, frames_that_wait_survive_other_changes)
