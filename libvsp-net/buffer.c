@@ -107,8 +107,10 @@ void vsp_net_buffer_drop(struct vsp_net *net, bool receive)
 		else if (net->channels[i])
 			vsp_net_transmit_drop(net->channels[i]);
 	}
-	if (receive)
+	if (receive) {
 		slots_free(&net->slots);
+		atomic_store(&net->starving, 0);
+	}
 	if (buffer->gpadl)
 		vmbus_gpadl_unref(buffer->gpadl);
 	buffer->gpadl = NULL;

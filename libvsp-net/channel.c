@@ -73,7 +73,9 @@ static void message_handle(struct vmbus_channel_call *call)
 	net->adapter.rsc_allowed = vsp_net_coalesces(net) &&
 				   net->slots.count >= 2 * NET_RX_WINDOW * net->adapter.max_channels;
 	atomic_store(&net->message_state, NET_MESSAGE_DONE);
-	vsp_net_kick(net->channels[0]);
+	/* the first has the answer to give, the others may have frames for a new buffer */
+	for (uint32_t i = 0; i < VSP_NET_CHANNELS; i++)
+		vsp_net_kick(net->channels[i]);
 	vsp_net_change_end(net);
 }
 
