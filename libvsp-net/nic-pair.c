@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Two nics back to back. A frame is copied once, from the sender's memory into a buffer of
- * its own: this is for tests, tools and fuzzers. */
+/* Two nics back to back, or one with itself. A frame is copied once, from the sender's memory
+ * into a buffer of its own: this is for tests, tools and fuzzers. */
 #include <errno.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -36,6 +36,7 @@ struct queue { /* one end of one queue, while it is open */
 struct end {
 	struct vsp_nic nic;
 	struct pair *pair;
+	struct end *other; /* itself: a loop-back */
 	uint32_t offloads; /* what this end may be given */
 	bool link_up, closed;
 	struct queue **queues;
@@ -50,11 +51,6 @@ struct pair {
 	uint32_t queues, depth;
 	struct end ends[2];
 };
-
-static struct end *end_other(struct end *end)
-{
-	return &end->pair->ends[end == &end->pair->ends[0]];
-}
 
 static void pair_free(struct pair *p)
 {
@@ -143,6 +139,8 @@ static int nic_queue_new(struct vsp_nic *nic, uint32_t index, struct vmbus_loop 
 
 	if (index >= end->pair->queues || end->queues[index])
 		return -EINVAL;
+	if (end->other == end && !loop)
+		return -EINVAL; /* send() would call readable() */
 	q = calloc(1, sizeof(*q));
 	if (!q)
 		return -ENOMEM;
@@ -168,7 +166,7 @@ static void nic_queue_free(struct vsp_nic_queue *queue)
 	pthread_mutex_lock(&q->end->pair->lock);
 	q->end->queues[q->index] = NULL;
 	q->end->wires[q->index].reader_waits = false;
-	end_other(q->end)->wires[q->index].writer_waits = false;
+	q->end->other->wires[q->index].writer_waits = false;
 	q->dead = true;
 	posted = q->posted;
 	pthread_mutex_unlock(&q->end->pair->lock);
@@ -213,7 +211,7 @@ static unsigned int nic_send(struct vsp_nic_queue *queue, struct vsp_nic_frame *
 {
 	struct queue *q = (struct queue *)queue, *peer;
 	struct pair *pair = q->end->pair;
-	struct end *other = end_other(q->end);
+	struct end *other = q->end->other;
 	struct wire *w = &other->wires[q->index];
 	unsigned int n;
 	bool tell;
@@ -277,7 +275,7 @@ static unsigned int nic_receive(struct vsp_nic_queue *queue, struct vsp_nic_fram
 	}
 	if (n == 0)
 		w->reader_waits = true;
-	peer = end_other(q->end)->queues[q->index];
+	peer = q->end->other->queues[q->index];
 	tell = w->writer_waits && n;
 	if (tell)
 		w->writer_waits = false;
@@ -315,7 +313,7 @@ static void nic_close(struct vsp_nic *nic)
 
 	pthread_mutex_lock(&end->pair->lock);
 	end->closed = true;
-	last = end_other(end)->closed;
+	last = end->other->closed;
 	pthread_mutex_unlock(&end->pair->lock);
 	if (last)
 		pair_free(end->pair);
@@ -335,7 +333,7 @@ static const struct vsp_nic_ops pair_ops = {
 
 void vsp_nic_pair_set_link(struct vsp_nic *nic, bool up)
 {
-	struct end *end = end_other((struct end *)nic);
+	struct end *end = ((struct end *)nic)->other;
 
 	pthread_mutex_lock(&end->pair->lock);
 	end->link_up = up;
@@ -346,10 +344,11 @@ void vsp_nic_pair_set_link(struct vsp_nic *nic, bool up)
 	pthread_mutex_unlock(&end->pair->link_lock);
 }
 
-static int end_setup(struct pair *p, struct end *end)
+static int end_setup(struct pair *p, struct end *end, struct end *other)
 {
 	end->nic.ops = &pair_ops;
 	end->pair = p;
+	end->other = other;
 	end->link_up = true;
 	end->queues = calloc(p->queues, sizeof(end->queues[0]));
 	end->wires = calloc(p->queues, sizeof(end->wires[0]));
@@ -363,24 +362,55 @@ static int end_setup(struct pair *p, struct end *end)
 	return 0;
 }
 
-int vsp_nic_pair(uint32_t queues, uint32_t depth, struct vsp_nic *ends[2])
+static struct pair *pair_new(uint32_t queues, uint32_t depth, bool loopback)
 {
-	struct pair *p;
+	struct pair *p = calloc(1, sizeof(*p));
+	int ret;
 
-	if (queues < 1 || queues > 64 || depth < 1 || depth > 65536)
-		return -EINVAL;
-	p = calloc(1, sizeof(*p));
 	if (!p)
-		return -ENOMEM;
+		return NULL;
 	p->queues = queues;
 	p->depth = depth;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_mutex_init(&p->link_lock, NULL);
-	if (end_setup(p, &p->ends[0]) || end_setup(p, &p->ends[1])) {
+	ret = end_setup(p, &p->ends[0], &p->ends[!loopback]);
+	if (!ret && !loopback)
+		ret = end_setup(p, &p->ends[1], &p->ends[0]);
+	if (ret) {
 		pair_free(p);
-		return -ENOMEM;
+		return NULL;
 	}
+	return p;
+}
+
+static bool size_valid(uint32_t queues, uint32_t depth)
+{
+	return queues >= 1 && queues <= 64 && depth >= 1 && depth <= 65536;
+}
+
+int vsp_nic_pair(uint32_t queues, uint32_t depth, struct vsp_nic *ends[2])
+{
+	struct pair *p;
+
+	if (!size_valid(queues, depth))
+		return -EINVAL;
+	p = pair_new(queues, depth, false);
+	if (!p)
+		return -ENOMEM;
 	ends[0] = &p->ends[0].nic;
 	ends[1] = &p->ends[1].nic;
+	return 0;
+}
+
+int vsp_nic_loopback(uint32_t queues, uint32_t depth, struct vsp_nic **nic)
+{
+	struct pair *p;
+
+	if (!size_valid(queues, depth))
+		return -EINVAL;
+	p = pair_new(queues, depth, true);
+	if (!p)
+		return -ENOMEM;
+	*nic = &p->ends[0].nic;
 	return 0;
 }

@@ -132,7 +132,12 @@ struct vsp_nic_queue { /* first in the queue's own struct */
  * queues have gone through what was posted to them. Returns 0; -EINVAL; -ENOMEM. */
 VSP_API int vsp_nic_pair(uint32_t queues, uint32_t depth, struct vsp_nic *ends[2]) VMBUS_MUST_CHECK;
 
-/* The link of the other end: what this end's user is told. Any thread. */
+/* A nic whose frames come back, each on the queue that sent it, as with a plug that joins a port's
+ * wires: with work left undone only as set_offloads allows it, and vsp_nic_pair_set_link() sets its
+ * own link. Its queues need a loop each. Otherwise, and in what is returned, it is as a pair. */
+VSP_API int vsp_nic_loopback(uint32_t queues, uint32_t depth, struct vsp_nic **nic) VMBUS_MUST_CHECK;
+
+/* The link of the other end of a pair: what this end's user is told. Any thread. */
 VSP_API void vsp_nic_pair_set_link(struct vsp_nic *end, bool up);
 
 /* Writes all frames that pass through @inner into a pcap file (nanoseconds, Ethernet; open it

@@ -152,6 +152,56 @@ Test(nic_pair, link_of_the_other_end_is_told)
 	end_close(&e[1]);
 }
 
+static void loop_settle(struct vmbus_loop *loop)
+{
+	while (vmbus_loop_step(loop, 0) > 0)
+		;
+}
+
+Test(nic_loopback, frames_come_back_in_order_by_way_of_the_loop)
+{
+	const struct vsp_vnet_header csum = {.flags = VSP_VNET_NEEDS_CSUM};
+	struct vsp_nic_queue *queue;
+	struct vmbus_loop *loop;
+	struct vsp_nic_info info;
+	char bytes[100];
+	struct end e = {.nic = NULL};
+
+	cr_expect_eq(vsp_nic_loopback(0, 3, &e.nic), -EINVAL);
+	cr_expect_eq(vsp_nic_loopback(2, 0, &e.nic), -EINVAL);
+	cr_assert_eq(vmbus_loop_new(NULL, &loop, NULL), 0);
+	cr_assert_eq(vsp_nic_loopback(2, 3, &e.nic), 0);
+	cr_expect_eq(e.nic->ops->queue_new(e.nic, 0, NULL, &events, &e, &queue), -EINVAL, "no loop");
+	cr_assert_eq(e.nic->ops->queue_new(e.nic, 0, loop, &events, &e, &e.queue), 0);
+	cr_assert_eq(e.nic->ops->queue_new(e.nic, 1, loop, &events, &e, &queue), 0);
+	cr_expect_eq(take(&e, bytes, 100, 0), -1);
+	cr_expect(put(&e, "first", 6, NULL, 0));
+	cr_expect_eq(e.readable, 0, "not from inside of send()");
+	loop_settle(loop);
+	cr_expect_eq(e.readable, 1);
+	cr_expect(put(&e, "second", 7, NULL, 0));
+	cr_expect(put(&e, "undone", 7, &csum, -EOPNOTSUPP));
+	cr_expect(put(&e, "third", 6, NULL, 0));
+	cr_expect_not(put(&e, "fourth", 7, NULL, 0));
+	cr_expect_eq(take(&e, bytes, 100, 0), 6);
+	cr_expect_str_eq(bytes, "first");
+	loop_settle(loop);
+	cr_expect_eq(e.writable, 1);
+	cr_expect_eq(take(&e, bytes, 100, 0), 7);
+	cr_expect_eq(take(&e, bytes, 100, 0), 6);
+	cr_expect_str_eq(bytes, "third");
+	cr_expect_eq(take(&e, bytes, 100, 0), -1);
+	e.nic->ops->watch_link(e.nic, on_link, &e);
+	vsp_nic_pair_set_link(e.nic, false);
+	e.nic->ops->get_info(e.nic, &info);
+	cr_expect(e.links == 1 && !info.link_up);
+	cr_expect(put(&e, "left", 5, NULL, 0));
+	e.nic->ops->queue_free(queue);
+	loop_settle(loop);
+	end_close(&e);
+	vmbus_loop_free(loop);
+}
+
 Test(nic_pcap, file_holds_every_frame_that_passed)
 {
 	char path[] = "/tmp/test-nic-XXXXXX", bytes[100];
